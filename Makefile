@@ -1,0 +1,40 @@
+# The two commands of the README, and what stands behind them. Needs Python 3.11+, git and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo ## build everything in examples/lenet and show the result
+	@sh tests/system.sh bubblewrap:bwrap || true
+	@cd examples/lenet && ../../$(BIN)/mlbuild //...
+
+test: $(VENV)/test ## install what the tests need and run them all
+	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 || true
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -q -n 2 tests
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy mlbuild rules/tools
+	$(BIN)/lint-imports
+
+bench: $(VENV)/test ## measure against peers; writes docs/benchmarks.md
+	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make || true
+	$(BIN)/python -m bench
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mlbuild needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { sh tests/system.sh python3-venv:; $(PYTHON) -m venv --clear $(VENV); }
+
+$(VENV)/demo: $(VENV)/bin/python pyproject.toml
+	@echo "installing mlbuild into $(VENV) …"
+	@$(BIN)/python -m pip install -q -e . && touch $@
+
+$(VENV)/test: $(VENV)/bin/python pyproject.toml
+	@$(BIN)/python -m pip install -q -e '.[test]' && touch $@ $(VENV)/demo
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,154 @@
+"""Event: something that happened, frozen; the engine's only voice.
+
+Terminal, plain text, `events.jsonl` and history are readers of one stream.
+"""
+
+from dataclasses import dataclass, field
+
+from mlbuild.core.action import Json
+from mlbuild.core.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class BuildStarted:
+    """An invocation begins."""
+
+    invocation: str
+    patterns: tuple[str, ...]
+    jobs: int
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReady:
+    """The graph is analysed: this many targets and actions take part."""
+
+    targets: int
+    actions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hashing:
+    """Digests of source files are being taken. Emitted while it takes long."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStarted:
+    """A command starts; its output grows in `log`."""
+
+    id: str
+    owner: str
+    mnemonic: str
+    key: str
+    log: str  # absolute path
+
+
+@dataclass(frozen=True, slots=True)
+class ActionWaiting:
+    """Another mlbuild process runs the same key; this one waits for its result."""
+
+    id: str
+    owner: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFinished:
+    """An action has its outputs: it ran, or `source` says whose result serves ("local", "")."""
+
+    id: str
+    owner: str
+    mnemonic: str
+    key: str
+    ran: bool
+    result: Result
+    source: str = ""
+    log: str = ""
+    shared: bool = True  # False: used here and now, not kept in the cache
+    note: str = ""  # why not
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an action failed, in full: enough to draw the whole block."""
+
+    reason: str  # one sentence without a full stop
+    kind: str  # "exit" "signal" "memory" "timeout" "output" "metrics" "gate" "verify" "host"
+    exit_code: int | None = None
+    signal: str = ""
+    log: str = ""  # absolute path, "" where no command ran
+    tail: tuple[str, ...] = ()  # the last lines of the log
+    hints: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFailed:
+    """An action failed; nothing of it is kept but its log."""
+
+    id: str
+    owner: str
+    mnemonic: str
+    key: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSkipped:
+    """An action could not run because `because` (an action id) failed, or the build stopped."""
+
+    id: str
+    owner: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a user should know once."""
+
+    message: str
+    hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WouldRun:
+    """In a dry run: an action that would run, and the reason."""
+
+    id: str
+    owner: str
+    mnemonic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFinished:
+    """What an invocation reached."""
+
+    ran: tuple[str, ...]
+    cached: tuple[str, ...]
+    fetched: tuple[str, ...]
+    failed: tuple[str, ...]
+    skipped: tuple[str, ...]
+    outputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Json]] = field(default_factory=dict)
+    seconds: float = 0.0
+    exit_code: int = 0
+    dry_run: bool = False
+
+
+Event = (
+    BuildStarted
+    | PlanReady
+    | Hashing
+    | ActionStarted
+    | ActionWaiting
+    | ActionFinished
+    | ActionFailed
+    | ActionSkipped
+    | Warned
+    | WouldRun
+    | BuildFinished
+)

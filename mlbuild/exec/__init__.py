@@ -1,0 +1,1 @@
+"""Running one Action over given inputs."""

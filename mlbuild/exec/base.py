@@ -1,0 +1,78 @@
+"""The protocol of executors: run one Action in a Sandbox, tell what happened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlbuild.core.action import Action, Run
+from mlbuild.core.result import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An input whose bytes lie at `place` on this host."""
+
+    path: str  # where the action sees it, relative to its working directory
+    place: str  # absolute path of a file or directory
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A host tool: its files at `root`, seen by actions at `mount`, its executable below."""
+
+    name: str  # as in Run.tools
+    root: str  # absolute host path of a directory or file
+    mount: str  # absolute path inside a sandbox; "" where the sandbox shows `root` itself anyway
+    executable: str  # relative to root; "" when root is the executable
+    content: str  # identity for the manifest
+    hidden: tuple[str, ...] = ()  # folders below root that an action must not see
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command to run: everything an Executor needs, prepared and frozen."""
+
+    action: Action
+    run: Run
+    inputs: tuple[Staged, ...]
+    tools: Mapping[str, Tool]
+    caller_env: Mapping[str, str]  # the caller's variables that `run.caller_env` lets through
+    scratch: str  # absolute path of an existing empty private directory, removed by the caller
+    log: str  # absolute path; stdout and stderr are appended
+    checkpoint: str  # absolute path of a private directory that survives; "" for none
+    cache: str = ""  # absolute path of a directory that network actions may use between runs
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a command ended. Its outputs lie in `out`; no process of it is alive."""
+
+    out: str  # absolute path of the output directory, inside the job's scratch
+    exit_code: int | None  # None when a signal ended it
+    signal: int = 0
+    timed_out: bool = False
+    out_of_memory: bool = False  # from the cgroup's own counter, never guessed
+    interrupted: bool = False  # stopped by `cancel`
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0  # bytes
+
+
+class Executor(Protocol):
+    """Runs one Job at a time per calling thread."""
+
+    name: str
+    hermetic: bool
+
+    def run(self, job: Job) -> Execution:
+        """Run the command of `job` to its end; raise HostError where this host cannot."""
+        ...
+
+    def cancel(self) -> None:
+        """End every running command, now and with all its children; later `run`s end at once."""
+        ...
+
+    def close(self) -> None:
+        """Free what is held between runs."""
+        ...

@@ -1,0 +1,1 @@
+"""BUILD.ml files become targets, targets become actions."""

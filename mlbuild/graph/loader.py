@@ -1,0 +1,392 @@
+"""Reading BUILD.ml and .bzl files: each at most once, none that is not needed."""
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlbuild import lang
+from mlbuild.core.digest import digest_of
+from mlbuild.core.label import Label, parse_label, valid_name
+from mlbuild.errors import InputError, Span, did_you_mean
+from mlbuild.graph.glob import BUILD_FILE, SKIPPED, glob
+from mlbuild.graph.package import Package, Target, locate
+from mlbuild.graph.schema import (
+    EMPTY,
+    LABELS,
+    TYPES,
+    Attribute,
+    AttributeFault,
+    Rule,
+    fits,
+)
+from mlbuild.workspace import Workspace
+
+RULES = "@rules//"
+PRELUDE = "@rules//prelude.bzl"
+MAX_FILE = 4 << 20  # bytes of one BUILD.ml or .bzl
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the graph was read from: while none of it changes, neither does the graph."""
+
+    files: set[str] = field(default_factory=set)  # absolute paths
+    folders: set[str] = field(default_factory=set)  # workspace-relative, by listing
+
+
+class Loader:
+    """Packages by path, modules by label text.
+
+    Compiled files are kept in the folder `code`. It belongs to the user and not to the workspace:
+    what lies there is executed. `say` receives what `print` says in files.
+    """
+
+    def __init__(self, workspace: Workspace, *, code: str, say: Callable[[str], None]) -> None:
+        self._root = workspace.root
+        self._rules_root = workspace.rules_root()
+        self._code = code
+        self._say = say
+        self._packages: dict[str, Package] = {}
+        self._modules: dict[str, lang.Module] = {}
+        self._loading: list[str] = []
+        self._current: Package | None = None
+        self._rules: dict[int, Rule] = {}  # by id() of the value that calls it
+        self._kept: list[Any] = []  # those values: an id lasts as long as its object
+        self._prelude: Mapping[str, Any] | None = None
+        self.seen = Seen()
+
+    def has_package(self, path: str) -> bool:
+        """Say whether the folder `path` holds a BUILD.ml."""
+        return path in self._packages or os.path.lexists(os.path.join(self._root, path, BUILD_FILE))
+
+    def package(self, path: str, *, span: Span | None = None, wanted: str = "") -> Package:
+        """Return the package of a folder; `span` and `wanted` tell who asks and for what."""
+        found = self._packages.get(path)
+        if found is None:
+            if not self.has_package(path):
+                raise self._no_package(path, span=span, wanted=wanted)
+            found = self._evaluate(path)
+            self._packages[path] = found
+        return found
+
+    def packages_below(self, path: str) -> list[str]:
+        """Return the paths of all packages in and below the folder `path`, sorted."""
+        found: list[str] = []
+        pending = [path]
+        while pending:
+            here = pending.pop()
+            self.seen.folders.add(here)
+            try:
+                with os.scandir(os.path.join(self._root, here)) as entries:
+                    listing = list(entries)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            names = {entry.name for entry in listing}
+            if here and "mlbuild.toml" in names:
+                continue  # a workspace of its own
+            if BUILD_FILE in names:
+                found.append(here)
+            pending += [
+                f"{here}/{entry.name}" if here else entry.name
+                for entry in listing
+                if entry.is_dir(follow_symlinks=False)
+                and entry.name not in SKIPPED
+                and not entry.name.startswith(".")
+            ]
+        return sorted(found)
+
+    def listed(self, folder: str) -> None:
+        """Note that the graph depends on the listing of a workspace folder."""
+        self.seen.folders.add(folder)
+
+    def _no_package(self, path: str, *, span: Span | None, wanted: str) -> InputError:
+        known = self.packages_below("")
+        hints = did_you_mean(path, known)
+        if os.path.isdir(os.path.join(self._root, path)):
+            hints = (*hints, f"create {_joined(path, BUILD_FILE)} to make the folder a package")
+        elif known and not hints:
+            hints = ("packages are: " + ", ".join(f"//{one}" for one in known[:8]),)
+        asked = f", which `{wanted}` names" if wanted else ""
+        return InputError(f"there is no package `//{path}`{asked}", span=span, hints=hints)
+
+    def _evaluate(self, path: str) -> Package:
+        file = _joined(path, BUILD_FILE)
+        source = read_source(os.path.join(self._root, file), shown=file)
+        self.seen.files.add(os.path.join(self._root, file))
+        package = Package(path, file, source.decode("utf-8", "replace"))
+        outer, self._current = self._current, package
+        try:
+            program = self._compiled(source, file, dialect=lang.Dialect.BUILD)
+            lang.execute(
+                program,
+                predeclared={**self._prelude_rules(), "glob": self._glob_builtin()},
+                load=lambda text, span: self._module(text, span, package=path),
+                print=self._say,
+            )
+        finally:
+            self._current = outer
+        return package
+
+    def _prelude_rules(self) -> Mapping[str, Any]:
+        if self._prelude is None:
+            self._prelude = {}  # the prelude itself sees none
+            module = self._module(PRELUDE, None, package="")
+            self._prelude = {
+                name: value for name, value in module.globals.items() if not name.startswith("_")
+            }
+        return self._prelude
+
+    def _module(self, text: str, span: Span | None, *, package: str) -> lang.Module:
+        """Return the module that `load(text)` names, evaluated once."""
+        path, shown = self._module_path(text, span, package=package)
+        found = self._modules.get(shown)
+        if found is not None:
+            return found
+        if shown in self._loading:
+            cycle = [*self._loading[self._loading.index(shown) :], shown]
+            raise InputError("load cycle: " + " → ".join(cycle), span=span)
+        source = read_source(path, shown=shown, span=span)
+        self.seen.files.add(path)
+        trusted = shown.startswith(RULES)
+        rules = {} if trusted else self._prelude_rules()
+        self._loading.append(shown)
+        try:
+            folder = shown.rpartition("/")[0] if not trusted else RULES
+            module = lang.execute(
+                self._compiled(source, shown, dialect=lang.Dialect.BZL),
+                predeclared={**rules, **self._bzl_builtins(shown)},
+                load=lambda text, span: self._module(text, span, package=folder),
+                print=self._say,
+            )
+        finally:
+            self._loading.pop()
+        for name, value in module.globals.items():
+            rule = self._rules.get(id(value))
+            if rule is not None and not rule.name:
+                rule.name = name
+        self._modules[shown] = module
+        return module
+
+    def _module_path(self, text: str, span: Span | None, *, package: str) -> tuple[str, str]:
+        """Return the absolute path of a loaded file, and the name that it goes by in messages."""
+        if not text.endswith(".bzl"):
+            raise InputError(
+                f"`{text}` cannot be loaded: only .bzl files can",
+                span=span,
+                hints=('write `load("//tools:defs.bzl", "name")`',),
+            )
+        if text.startswith(RULES) or package == RULES:
+            name = text.removeprefix(RULES).lstrip("/:").replace(":", "/")
+            if any(part in {"", ".", ".."} for part in name.split("/")):
+                raise InputError(f"`{text}` is not a file of @rules", span=span)
+            path = os.path.join(self._rules_root, name)
+            if not os.path.isfile(path):
+                have = [
+                    f"{RULES}{one}" for one in os.listdir(self._rules_root) if one.endswith(".bzl")
+                ]
+                raise InputError(
+                    f"there is no file `{text}`", span=span, hints=did_you_mean(text, have)
+                )
+            return path, RULES + name
+        label = parse_label(text, package=package, span=span)
+        file = _joined(label.package, label.name)
+        path = os.path.join(self._root, file)
+        if not os.path.lexists(path):
+            folder = os.path.dirname(path)
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            raise InputError(
+                f"there is no file `{file}` to load",
+                span=span,
+                hints=did_you_mean(
+                    os.path.basename(file), [n for n in names if n.endswith(".bzl")]
+                ),
+            )
+        return path, file
+
+    def _compiled(self, source: bytes, path: str, *, dialect: lang.Dialect) -> lang.Program:
+        """Return the compiled form of a file, the kept one when its bytes are known."""
+        name = digest_of(
+            b"%b\0%b\0%b" % (lang.VERSION.encode(), f"{dialect.name} {path}".encode(), source)
+        ).hash
+        place = os.path.join(self._code, name)
+        try:
+            with open(place, "rb") as file:
+                program = lang.program_from(file.read())
+        except FileNotFoundError:
+            program = None
+        except (ValueError, EOFError, TypeError, InputError):
+            program = None  # damaged: compile again
+        if program is None:
+            program = lang.compile_file(source, path, dialect=dialect)
+            _keep(place, lang.program_bytes(program))
+        return program
+
+    def _glob_builtin(self) -> Any:
+        def implementation(include: Any, exclude: Any = (), allow_empty: Any = False) -> Any:
+            package = self._current
+            assert package is not None
+            lists = [
+                lang.to_python(one) if not isinstance(one, tuple) else list(one)
+                for one in (include, exclude)
+            ]
+            if not all(fits(one, "string_list") for one in lists):
+                raise InputError("glob takes lists of strings")
+            found = glob(
+                self._root, package.path, include=lists[0], exclude=lists[1], listed=self.listed
+            )
+            if not found and not allow_empty:
+                raise InputError(
+                    f"glob({lists[0]}) matches no file in package `//{package.path}`",
+                    hints=("write `allow_empty = True` where that may be",),
+                )
+            return lang.from_python(found)
+
+        return lang.builtin("glob", implementation)
+
+    def _bzl_builtins(self, path: str) -> dict[str, Any]:
+        def rule(implementation: Any, attrs: Any = None, doc: str = "") -> Any:
+            given = dict(attrs.items()) if attrs is not None else {}
+            wrong = [name for name, value in given.items() if not isinstance(value, AttributeValue)]
+            if wrong:
+                raise InputError(
+                    f"attribute `{wrong[0]}` is not an attribute",
+                    hints=("write it with attr.string(), attr.label(), …",),
+                )
+            made = Rule(
+                {name: value.schema for name, value in given.items()}, implementation, doc, path
+            )
+            value = lang.builtin("rule", lambda **values: self._instantiate(made, values))
+            self._rules[id(value)] = made
+            self._kept.append(value)
+            return value
+
+        return {"rule": lang.builtin("rule", rule), "attr": ATTR}
+
+    def _instantiate(self, rule: Rule, given: dict[str, Any]) -> None:
+        """Declare a target: what calling a rule in a BUILD.ml does."""
+        span = lang.call_span() or Span("?", 1, 1)
+        package = self._current
+        if package is None or self._loading:
+            raise InputError(
+                f"rule `{rule.name}` can only be called while a BUILD.ml is read",
+                hints=("call it in a function that the BUILD.ml calls",),
+            )
+        stack = tuple(lang.call_stack())
+        place = stack[-1][1] if stack else span
+        name = given.pop("name", None)
+        if not isinstance(name, str) or not name:
+            raise InputError(f"rule `{rule.name}` needs a `name`, which is a string", span=span)
+        if not valid_name(name):
+            raise InputError(f"`{name}` cannot be the name of a target", span=span)
+        tags = given.pop("tags", None)
+        plain_tags = lang.to_python(tags) if tags is not None else []
+        if not fits(plain_tags, "string_list"):
+            raise InputError("attribute `tags` takes a list of strings", span=span)
+        try:
+            attributes = rule.read(given)
+        except AttributeFault as error:
+            error.span = (
+                locate(package.source, span, error.attribute, keyword=True)
+                if span.path == package.file
+                else span
+            )
+            raise
+        target = Target(
+            Label(package.path, name),
+            rule,
+            attributes,
+            tuple(plain_tags),
+            place if place.path == package.file else span,
+            stack[:-1],
+        )
+        package.add(target)
+
+
+class AttributeValue(lang.Value):
+    """What attr.string() and its like return: a schema, opaque to the BUILD language."""
+
+    type_name = "attribute"
+
+    def __init__(self, schema: Attribute) -> None:
+        self.schema = schema
+
+
+class AttrModule(lang.Value):
+    """The `attr` of .bzl files: one constructor per type of attribute."""
+
+    type_name = "attr"
+
+    def attribute(self, name: str) -> Any:
+        """Return the constructor `attr.<name>`."""
+        if name not in TYPES:
+            raise InputError(f"attr has no `{name}`", hints=did_you_mean(name, list(TYPES)))
+        return lang.builtin(f"attr.{name}", _constructor(name))
+
+    def attributes(self) -> list[str]:
+        """Return the types of attributes."""
+        return list(TYPES)
+
+
+def _constructor(type_: str) -> Callable[..., AttributeValue]:
+    def construct(
+        default: Any = None, mandatory: bool = False, values: Any = None, doc: str = ""
+    ) -> AttributeValue:
+        plain = EMPTY.get(type_) if default is None else lang.to_python(default)
+        if default is None and type_.endswith(("_list", "_dict")):
+            plain = [] if type_.endswith("_list") else {}
+        if default is not None and not fits(plain, type_):
+            raise InputError(f"the default of attr.{type_} must be {TYPES[type_]}")
+        allowed = tuple(lang.to_python(values)) if values is not None else ()
+        return AttributeValue(Attribute(type_, plain, bool(mandatory), allowed, doc))
+
+    return construct
+
+
+ATTR = AttrModule()
+
+
+def labels_of(target: Target) -> list[str]:
+    """Return the label texts in the attributes of `target`, in the order of the schema."""
+    return [text for text in target.named() if text]
+
+
+def is_label(attribute: Attribute) -> bool:
+    """Say whether an attribute names targets or files."""
+    return attribute.type in LABELS
+
+
+def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
+    """Return the bytes of a BUILD.ml or .bzl file; raise InputError for what is no regular file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"cannot read `{shown}`: {error.strerror}", span=span) from error
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"`{shown}` is not a regular file", span=span)
+        if status.st_size > MAX_FILE:
+            raise InputError(
+                f"`{shown}` has {status.st_size} bytes; at most {MAX_FILE} are read",
+                span=span,
+                hints=("split it into packages, or generate the targets with a function",),
+            )
+        return file.read()
+
+
+def _keep(place: str, content: bytes) -> None:
+    """Write a compiled file; a state folder that cannot be written costs time only."""
+    temporary = f"{place}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.replace(temporary, place)
+    except OSError:
+        return
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

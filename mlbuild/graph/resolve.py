@@ -1,0 +1,151 @@
+"""Resolver: what a label names: a target, an output of one, or a source file."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mlbuild.core.label import Label, Pattern, parse_label
+from mlbuild.errors import InputError, Span, did_you_mean
+from mlbuild.graph.glob import BUILD_FILE
+from mlbuild.graph.loader import RULES, Loader
+from mlbuild.graph.package import Package, Target
+from mlbuild.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file or folder of the workspace (or of @rules) that a label names."""
+
+    path: str  # as an action sees it
+    kind: Literal["file", "tree"]
+    short: str  # relative to its package
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOutput:
+    """One output of a target, named by a label of its own."""
+
+    target: Target
+    path: str
+
+
+class Resolver:
+    """Finds what labels and patterns name, loading packages as they are needed."""
+
+    def __init__(self, workspace: Workspace, loader: Loader) -> None:
+        self._root = workspace.root
+        self._rules_root = workspace.rules_root()
+        self._loader = loader
+
+    def source(self, package: str) -> str:
+        """Return the text of a package's BUILD.ml."""
+        return self._loader.package(package).source
+
+    def target(self, label: Label) -> Target:
+        """Return the target that `label` names; a word of the command line, so without a place."""
+        package = self._loader.package(label.package, wanted=str(label))
+        found = package.targets.get(label.name) or package.outputs.get(label.name)
+        if found is None:
+            raise self._unknown(label, package, span=None)
+        return found
+
+    def owner(self, text: str, *, package: str, span: Span) -> Target | None:
+        """Return the target behind a label, None for a source file."""
+        found = self.find(text, package=package, span=span)
+        if isinstance(found, SourceFile):
+            return None
+        return found.target if isinstance(found, TargetOutput) else found
+
+    def find(self, text: str, *, package: str, span: Span) -> Target | TargetOutput | SourceFile:
+        """Return what the label `text` names as seen from `package`."""
+        if text.startswith(RULES):
+            return self._rules_file(text, span)
+        label = parse_label(text, package=package, span=span)
+        home = self._loader.package(label.package, span=span, wanted=text)
+        found = home.targets.get(label.name)
+        if found is not None:
+            return found
+        claimed = home.outputs.get(label.name)
+        if claimed is not None:
+            return TargetOutput(claimed, label.name)
+        for name, target in home.targets.items():
+            if label.name.startswith(name + "/"):
+                return TargetOutput(target, label.name[len(name) + 1 :])
+        file = self._file(label, span)
+        if file is None:
+            raise self._unknown(label, home, span=span)
+        return file
+
+    def select(self, patterns: list[Pattern], warn: Callable[[str], None]) -> list[Label]:
+        """Return the labels that patterns select, sorted within each, without those excluded."""
+        chosen: dict[Label, None] = {}
+        for pattern in patterns:
+            found = self._matching(pattern)
+            if pattern.negative:
+                for label in found:
+                    chosen.pop(label, None)
+            else:
+                if not found:
+                    warn(f"`{pattern}` selects no target")
+                chosen.update(dict.fromkeys(found))
+        return list(chosen)
+
+    def _matching(self, pattern: Pattern) -> list[Label]:
+        if pattern.name is not None:
+            return [self.target(Label(pattern.package, pattern.name)).label]
+        if pattern.recursive:
+            if pattern.package and not os.path.isdir(os.path.join(self._root, pattern.package)):
+                raise InputError(
+                    f"there is no folder `{pattern.package}` in the workspace",
+                    hints=did_you_mean(pattern.package, self._loader.packages_below("")),
+                )
+            paths = self._loader.packages_below(pattern.package)
+        else:
+            paths = [pattern.package]
+        return [
+            Label(path, name)
+            for path in paths
+            for name in sorted(self._loader.package(path, wanted=str(pattern)).targets)
+        ]
+
+    def _rules_file(self, text: str, span: Span) -> SourceFile:
+        name = text.removeprefix(RULES).replace(":", "/").lstrip("/")
+        safe = not any(part in {"", ".", ".."} for part in name.split("/"))
+        if not safe or not os.path.isfile(os.path.join(self._rules_root, name)):
+            raise InputError(f"there is no file `{text}`", span=span)
+        return SourceFile(f"@rules/{name}", "file", name)
+
+    def _file(self, label: Label, span: Span) -> SourceFile | None:
+        path = f"{label.package}/{label.name}" if label.package else label.name
+        parts = label.name.split("/")
+        for count in range(1, len(parts)):
+            below = "/".join(parts[:count])
+            folder = f"{label.package}/{below}" if label.package else below
+            self._loader.listed(folder)
+            if os.path.lexists(os.path.join(self._root, folder, BUILD_FILE)):
+                raise InputError(
+                    f"`{label}` lies in another package, `//{folder}`",
+                    span=span,
+                    hints=(f"write `//{folder}:{'/'.join(parts[count:])}`",),
+                )
+        place = os.path.join(self._root, path)
+        if os.path.isdir(place):
+            self._loader.listed(path)
+            return SourceFile(path, "tree", label.name)
+        return SourceFile(path, "file", label.name) if os.path.lexists(place) else None
+
+    def _unknown(self, label: Label, package: Package, *, span: Span | None) -> InputError:
+        folder = os.path.join(self._root, package.path)
+        self._loader.listed(package.path)
+        below = os.path.join(folder, os.path.dirname(label.name))
+        files = os.listdir(below) if os.path.isdir(below) else []
+        prefix = os.path.dirname(label.name)
+        names = [f"{prefix}/{name}" if prefix else name for name in files]
+        hints = did_you_mean(label.name, [*package.targets, *package.outputs, *names])
+        if not hints and package.targets:
+            hints = (f"its targets are: {', '.join(sorted(package.targets)[:12])}",)
+        what = "target" if span is None else "target or file"
+        return InputError(
+            f"no {what} `{label.name}` in package `//{package.path}`", span=span, hints=hints
+        )

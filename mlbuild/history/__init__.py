@@ -1,0 +1,1 @@
+"""What ran, when, with what result; and why it ran."""

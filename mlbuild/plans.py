@@ -1,0 +1,84 @@
+"""Kept plans: the graph is read again only when something that it was read from has changed."""
+
+import marshal
+import os
+import sys
+import zlib
+from dataclasses import dataclass
+
+from mlbuild import columns
+from mlbuild.core.plan import Plan, pack, unpack
+from mlbuild.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A Plan, and all that it was read from."""
+
+    plan: Plan
+    files: tuple[str, ...]  # absolute paths of BUILD.ml, .bzl
+    folders: tuple[str, ...]  # workspace-relative folders whose listing matters
+
+
+def recall(workspace: Workspace, words: tuple[str, ...]) -> Planned | None:
+    """Return the plan kept for a request, unless something that it was read from has changed."""
+    try:
+        with open(_place(workspace, words), "rb") as file:
+            asked, files, looks, folders, listings, packed = marshal.load(file)  # noqa: S302 - ours
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    if asked != _asked(words) or columns.take(list(files), at=None, follow=True) != looks:
+        return None
+    for folder, (own, known) in zip(folders, listings, strict=True):
+        place = os.path.join(workspace.root, folder)
+        if _own(place) != own and columns.listing(place) != known:
+            return None
+    return Planned(unpack(packed), files, folders)
+
+
+def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, since: int) -> None:
+    """Keep a plan whose reading began at `since` (ns); what cannot be kept is read again."""
+    looks = columns.take(list(planned.files), at=None, follow=True)
+    if looks is None or columns.young(looks, since):
+        return  # edited so recently that an edit of the same size might be missed
+    listings: list[tuple[bytes, str]] = []
+    for folder in planned.folders:
+        place = os.path.join(workspace.root, folder)
+        own = _own(place)
+        listings.append((b"" if columns.young(own, since) else own, columns.listing(place)))
+    place = _place(workspace, words)
+    temporary = f"{place}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(temporary, "wb") as file:
+            marshal.dump(
+                (
+                    _asked(words),
+                    planned.files,
+                    looks,
+                    planned.folders,
+                    listings,
+                    pack(planned.plan),
+                ),
+                file,
+            )
+        os.replace(temporary, place)
+    except OSError:
+        return
+
+
+def _asked(words: tuple[str, ...]) -> tuple[str, ...]:
+    return (*words, sys.version)
+
+
+def _place(workspace: Workspace, words: tuple[str, ...]) -> str:
+    name = zlib.crc32("\0".join(_asked(words)).encode("utf-8", "surrogateescape"))
+    return os.path.join(workspace.state, "plans", f"{name:08x}")
+
+
+def _own(folder: str) -> bytes:
+    """Return the stamp of a folder, nothing when there is none."""
+    try:
+        return columns.stamp(os.stat(folder))
+    except OSError:
+        return b""

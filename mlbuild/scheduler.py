@@ -1,0 +1,411 @@
+"""Scheduler: moves a Plan from wanted to done.
+
+One thread, the caller's, owns all mutable state. Workers take frozen values and answer on a queue.
+"""
+
+import heapq
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from mlbuild.core import manifest as manifests
+from mlbuild.core.action import Action, Run, Verify
+from mlbuild.core.event import (
+    ActionFailed,
+    ActionFinished,
+    ActionSkipped,
+    ActionStarted,
+    ActionWaiting,
+    Event,
+    Failure,
+    WouldRun,
+)
+from mlbuild.core.plan import Plan
+from mlbuild.core.result import Content, Result
+from mlbuild.worker import Done, Failed, LostInput, Started, Task, Waiting, Worker
+
+
+class State(Enum):
+    """Where an action stands."""
+
+    WAITING = "waiting for inputs"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+LEGAL = {
+    State.WAITING: {State.READY, State.SKIPPED},
+    State.READY: {State.RUNNING, State.DONE, State.FAILED, State.SKIPPED, State.WAITING},
+    State.RUNNING: {State.DONE, State.FAILED, State.WAITING, State.SKIPPED},
+    State.DONE: {State.READY, State.WAITING},  # its bytes were lost: once more
+    State.FAILED: set(),
+    State.SKIPPED: set(),
+}
+
+
+class Sources(Protocol):
+    """Digests of source artifacts."""
+
+    def contents(self, paths: Mapping[str, str]) -> dict[str, Content]:
+        """Return the Content of each path; the values of `paths` say "file" or "tree"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user decides about a schedule."""
+
+    jobs: int
+    memory: int  # bytes that running actions may claim together
+    keep_going: bool = False
+    dry_run: bool = False
+    rerun: frozenset[str] = frozenset()  # owners whose actions run even where a result is known
+    wanted: frozenset[str] = frozenset()  # artifact paths that will be delivered
+    platform: str = ""
+    salt: str = ""
+    hermetic: bool = True
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an invocation reached, by action id."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    would_run: set[str] = field(default_factory=set)
+    contents: dict[str, Content] = field(default_factory=dict)  # by artifact path
+    noted: set[str] = field(default_factory=set)  # ran, but their result is not the kept one
+    interrupted: bool = False
+    logs: dict[str, str] = field(default_factory=dict)  # of those that ran, failed ones included
+
+
+class Scheduler:
+    """One use: make it with a Plan, call `run`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        settings: Settings,
+        worker: Worker,
+        sources: Sources,
+        emit: Callable[[Event], None],
+        reason: Callable[[Action, bytes], str],
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._worker = worker
+        self._sources = sources
+        self._emit = emit
+        self._reason = reason
+        self._outcome = Outcome()
+        self._actions = {action.id: action for action in plan.actions}
+        self._position = {action.id: index for index, action in enumerate(plan.actions)}
+        self._producers = plan.producers()
+        self._states = dict.fromkeys(self._actions, State.WAITING)
+        self._blockers: dict[str, set[str]] = {}  # action -> actions that must be done before it
+        self._users: dict[str, list[str]] = {}  # action -> actions that wait for it
+        self._ready: list[tuple[int, str]] = []
+        self._runnable: list[tuple[int, str]] = []
+        self._forced: set[str] = set()
+        self._tasks: dict[str, Task] = {}
+        self._answers: queue.SimpleQueue[Started | Waiting | Done | Failed | LostInput] = (
+            queue.SimpleQueue()
+        )
+        self._orders: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._running: set[str] = set()
+        self._cpus = settings.jobs
+        self._memory = settings.memory
+        self._stopping = False
+
+    def run(self) -> Outcome:
+        """Bring every action to an end; return what was reached."""
+        self._link()
+        self._outcome.contents.update(self._sources.contents(self._plan.sources))
+        for id_ in self._actions:
+            if not self._blockers[id_]:
+                self._become_ready(id_)
+        try:
+            self._loop()
+        except KeyboardInterrupt:
+            self._stop()
+        finally:
+            self._dismiss()
+        for id_, state in self._states.items():
+            if state in {State.WAITING, State.READY}:
+                self._skip(id_, because="")
+        return self._outcome
+
+    def _link(self) -> None:
+        """Work out who waits for whom."""
+        for action in self._plan.actions:
+            before = {self._producers[path].id for path in action.inputs if path in self._producers}
+            before |= {id_ for id_ in action.after if id_ in self._actions}
+            self._blockers[action.id] = before
+            for id_ in before:
+                self._users.setdefault(id_, []).append(action.id)
+
+    def _loop(self) -> None:
+        while True:
+            while self._ready and not self._stopping:
+                _, id_ = heapq.heappop(self._ready)
+                if self._states[id_] is State.READY:
+                    self._decide(self._actions[id_])
+            self._dispatch()
+            if not self._running:
+                if self._ready and not self._stopping:
+                    continue
+                return
+            self._take(self._answers.get())
+            while not self._answers.empty():
+                self._take(self._answers.get())
+
+    def _move(self, id_: str, state: State) -> None:
+        """Put an action into `state`; nothing else changes a state."""
+        was = self._states[id_]
+        assert state in LEGAL[was], f"{id_}: {was} -> {state}"
+        self._states[id_] = state
+
+    def _become_ready(self, id_: str) -> None:
+        self._move(id_, State.READY)
+        heapq.heappush(self._ready, (self._position[id_], id_))
+
+    def _decide(self, action: Action) -> None:
+        """Take a known result for `action`, or line it up to run."""
+        if isinstance(action.does, Verify):
+            self._check(action, action.does)
+            return
+        if any(path not in self._outcome.contents for path in action.inputs):
+            assert self._settings.dry_run
+            self._would_run(action, self._unknown_input(action))
+            return
+        inputs = {path: self._outcome.contents[path] for path in action.inputs}
+        facts = self._worker.facts(action, inputs, self._settings.platform, self._settings.salt)
+        encoded = manifests.encode(facts)
+        key = manifests.key_of(encoded)
+        self._outcome.keys[action.id] = key
+        self._outcome.manifests[action.id] = encoded
+        forced = action.id in self._forced or action.owner in self._settings.rerun
+        wanted = any(action.artifact(one.path) in self._settings.wanted for one in action.outputs)
+        known = None if forced else self._worker.known(key, wanted=wanted)
+        if known is not None:
+            self._finish(action, key, known, ran=False)
+        elif self._settings.dry_run:
+            self._would_run(action, self._reason(action, encoded))
+        else:
+            task = Task(
+                action,
+                key,
+                encoded,
+                inputs,
+                {
+                    path: self._outcome.results[one.id]
+                    for path in action.inputs
+                    if (one := self._producers.get(path))
+                },
+                forced,
+            )
+            self._tasks[action.id] = task
+            heapq.heappush(self._runnable, (self._position[action.id], action.id))
+
+    def _unknown_input(self, action: Action) -> str:
+        makers = [
+            self._producers[path].owner
+            for path in action.inputs
+            if path not in self._outcome.contents
+        ]
+        others = sorted({owner for owner in makers if owner != action.owner})
+        return f"input {', '.join(others)}" if others else "an earlier step of it runs"
+
+    def _would_run(self, action: Action, reason: str) -> None:
+        self._outcome.would_run.add(action.id)
+        self._emit(WouldRun(action.id, action.owner, action.mnemonic, reason))
+        self._done(action)
+
+    def _check(self, action: Action, verify: Verify) -> None:
+        """Hold the content of files against the digest that somebody stated."""
+        found = self._worker.digest_of_inputs(
+            {path: self._outcome.contents.get(path) for path in action.inputs}, verify.base
+        )
+        if found is None:
+            assert self._settings.dry_run
+            self._done(action)
+            return
+        if found == verify.digest:
+            self._done(action)
+            return
+        failure = Failure(
+            f"the content is {found}, but {verify.digest} is stated",
+            "verify",
+            hints=("state the new digest if the change is meant, restore the files if not",),
+        )
+        self._fail(action, "", failure)
+
+    def _dispatch(self) -> None:
+        """Start runnable actions, in order, while there are CPUs and memory for them."""
+        kept: list[tuple[int, str]] = []
+        while self._runnable and not self._stopping:
+            position, id_ = heapq.heappop(self._runnable)
+            cpus, memory = self._claim(self._actions[id_])
+            if self._running and (cpus > self._cpus or memory > self._memory):
+                kept.append((position, id_))
+                if self._cpus <= 0:
+                    break
+                continue
+            self._cpus -= cpus
+            self._memory -= memory
+            self._running.add(id_)
+            self._move(id_, State.RUNNING)
+            if len(self._threads) < min(len(self._running), self._settings.jobs):
+                self._hire()
+            self._orders.put(self._tasks.pop(id_))
+        for item in kept:
+            heapq.heappush(self._runnable, item)
+
+    def _claim(self, action: Action) -> tuple[int, int]:
+        """Return the CPUs and the memory that a running action holds, never more than there are."""
+        run = action.does
+        if not isinstance(run, Run):
+            return 1, 0
+        return min(run.cpus, self._settings.jobs), min(run.memory, self._settings.memory)
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._serve, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        """Run tasks until told to stop: the body of every worker thread."""
+        while (task := self._orders.get()) is not None:
+            self._answers.put(self._worker.work(task, self._answers.put))
+
+    def _dismiss(self) -> None:
+        for _ in self._threads:
+            self._orders.put(None)
+
+    def _take(self, answer: "Started | Waiting | Done | Failed | LostInput") -> None:
+        action = self._actions[answer.id]
+        match answer:
+            case Started(key=key, log=log):
+                self._emit(ActionStarted(action.id, action.owner, action.mnemonic, key, log))
+                return
+            case Waiting(key=key):
+                self._emit(ActionWaiting(action.id, action.owner, key))
+                return
+            case Done() | Failed() | LostInput():
+                self._release(action)
+        match answer:
+            case Done():
+                self._finish(
+                    action,
+                    answer.key,
+                    answer.result,
+                    ran=answer.ran,
+                    log=answer.log,
+                    note=answer.note,
+                )
+            case Failed():
+                if answer.error is not None:
+                    raise answer.error
+                if answer.failure.kind == "interrupted":
+                    self._skip(action.id, because="")
+                else:
+                    self._fail(action, answer.key, answer.failure)
+            case LostInput():
+                self._again(action, answer.path)
+
+    def _release(self, action: Action) -> None:
+        cpus, memory = self._claim(action)
+        self._cpus += cpus
+        self._memory += memory
+        self._running.discard(action.id)
+
+    def _finish(
+        self, action: Action, key: str, result: Result, *, ran: bool, log: str = "", note: str = ""
+    ) -> None:
+        outcome = self._outcome
+        outcome.results[action.id] = result
+        for path, content in result.outputs:
+            outcome.contents[action.artifact(path)] = content
+        if ran:
+            outcome.ran.add(action.id)
+        if log:
+            outcome.logs[action.id] = log
+        if note:
+            outcome.noted.add(action.id)
+        self._emit(
+            ActionFinished(
+                action.id,
+                action.owner,
+                action.mnemonic,
+                key,
+                ran,
+                result,
+                "" if ran else "local",
+                log,
+                shared=not note,
+                note=note,
+            )
+        )
+        self._done(action)
+
+    def _done(self, action: Action) -> None:
+        self._move(action.id, State.DONE)
+        for user in self._users.get(action.id, ()):
+            waiting = self._blockers[user]
+            waiting.discard(action.id)
+            if not waiting and self._states[user] is State.WAITING:
+                self._become_ready(user)
+
+    def _fail(self, action: Action, key: str, failure: Failure) -> None:
+        self._move(action.id, State.FAILED)
+        self._outcome.failed[action.id] = failure
+        if failure.log:
+            self._outcome.logs[action.id] = failure.log
+        self._emit(ActionFailed(action.id, action.owner, action.mnemonic, key, failure))
+        pending = [action.id]
+        while pending:
+            for user in self._users.get(pending.pop(), ()):
+                if self._states[user] is State.WAITING:
+                    self._skip(user, because=action.id)
+                    pending.append(user)
+        if not self._settings.keep_going:
+            self._stopping = True  # what runs may end; a training of hours is not thrown away
+
+    def _skip(self, id_: str, *, because: str) -> None:
+        self._move(id_, State.SKIPPED)
+        self._outcome.skipped.add(id_)
+        action = self._actions[id_]
+        self._emit(ActionSkipped(id_, action.owner, because))
+
+    def _again(self, action: Action, path: str) -> None:
+        """Run the producer of an input whose bytes were lost once more, then `action`."""
+        producer = self._producers.get(path)
+        self._move(action.id, State.WAITING)
+        if producer is None:  # a source changed while it was staged: take its digest anew
+            self._outcome.contents.update(self._sources.contents({path: self._plan.sources[path]}))
+            self._become_ready(action.id)
+            return
+        self._blockers[action.id].add(producer.id)
+        if self._states[producer.id] is State.DONE:
+            self._forced.add(producer.id)
+            self._become_ready(producer.id)
+
+    def _stop(self) -> None:
+        """End what runs and take note; called when the user said so."""
+        self._stopping = True
+        self._outcome.interrupted = True
+        self._worker.cancel()
+        while self._running:
+            self._take(self._answers.get())

@@ -1,0 +1,1 @@
+"""Bytes by Digest and Results by Key."""

@@ -1,0 +1,100 @@
+"""Narrator: the lines that events leave behind, the same on a terminal and in a file."""
+
+from typing import assert_never
+
+from mlbuild.core.event import (
+    ActionFailed,
+    ActionFinished,
+    ActionSkipped,
+    ActionStarted,
+    ActionWaiting,
+    BuildFinished,
+    BuildStarted,
+    Event,
+    Hashing,
+    PlanReady,
+    Warned,
+    WouldRun,
+)
+from mlbuild.ui.diagnose import failure_lines, hint_lines
+from mlbuild.ui.summary import metric_words
+from mlbuild.ui.text import Paint, clean, clean_log, seconds_text
+
+MAX_GATES = 50  # lines of a gate's log
+FEW = 3  # of many things, how many are named
+UNSEALED = "hermetic: false"
+
+
+class Narrator:
+    """Says each thing once."""
+
+    def __init__(self, paint: Paint) -> None:
+        self._paint = paint
+        self._said: set[str] = set()
+
+    def lines(self, event: Event) -> list[str]:
+        """Return the lines, without their ends, that `event` leaves on the screen."""
+        match event:
+            case ActionFinished():
+                return self._finished(event)
+            case ActionFailed():
+                return failure_lines(event, self._paint)
+            case ActionWaiting():
+                label = clean(event.owner)
+                return [f"{label}  another mlbuild runs this; waiting for its result"]
+            case Warned():
+                return self._warned(event.message, event.hints)
+            case (
+                BuildStarted()
+                | PlanReady()
+                | Hashing()
+                | ActionStarted()
+                | ActionSkipped()
+                | WouldRun()
+                | BuildFinished()
+            ):
+                return []
+            case _:
+                assert_never(event)
+
+    def _finished(self, event: ActionFinished) -> list[str]:
+        lines: list[str] = []
+        label, result = clean(event.owner), event.result
+        if event.ran:
+            words = [label, clean(event.mnemonic), f"ran in {seconds_text(result.seconds)}"]
+            lines.append("  ".join(words + metric_words(result.metrics or {}, FEW)))
+            if event.mnemonic == "gate":
+                lines += [f"  {line}" for line in _log_lines(event.log, MAX_GATES)]
+            if result.undeclared:
+                lines += self._warned(
+                    f"{event.owner} wrote what it does not declare, so it was not kept: "
+                    f"{_some(result.undeclared)}"
+                )
+        if event.note:
+            lines += self._warned(f"{event.owner}: {event.note}")
+        if not result.hermetic and not any(UNSEALED in said for said in self._said):
+            lines += self._warned(
+                f"results are marked {UNSEALED}: they ran without a sandbox and are not shared"
+            )
+        return lines
+
+    def _warned(self, message: str, hints: tuple[str, ...] = ()) -> list[str]:
+        if message in self._said:
+            return []
+        self._said.add(message)
+        first = f"{self._paint('yellow', 'warning')}: {clean(message)}"
+        return [first, *hint_lines(hints, self._paint)]
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    shown = ", ".join(clean(path) for path in paths[:FEW])
+    return f"{shown} and {len(paths) - FEW} more" if len(paths) > FEW else shown
+
+
+def _log_lines(path: str, limit: int) -> list[str]:
+    """Return the first lines of a log; none when it is gone."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return [clean_log(line) for line in file.read(1 << 16).splitlines()[:limit]]
+    except OSError:
+        return []

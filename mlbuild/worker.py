@@ -1,0 +1,447 @@
+"""Worker: what one action takes: its facts, its known result, or staging, running, keeping."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mlbuild.core import manifest as manifests
+from mlbuild.core.action import Action, Json, Run, Write
+from mlbuild.core.digest import Digest, digest_of
+from mlbuild.core.event import Failure
+from mlbuild.core.manifest import Manifest
+from mlbuild.core.result import Content, Result
+from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
+from mlbuild.errors import ActionError, InputError, Interrupted, MlbuildError
+from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
+from mlbuild.exec.hints import wanted_files
+from mlbuild.exec.sandbox import InputChanged
+from mlbuild.store.disk import DiskStore
+
+LONG = 5.0  # seconds; what took longer is made durable at once
+TAIL = 20  # lines of a log that a failure shows
+MAX_METRICS = 16 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One action to run, with everything known about its inputs."""
+
+    action: Action
+    key: str
+    manifest: bytes
+    inputs: Mapping[str, Content]
+    made: Mapping[str, Result]  # the result behind each input that is an output
+    forced: bool  # run even where another process has a result by now
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The command starts."""
+
+    id: str
+    key: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process holds the key."""
+
+    id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is a result; `note` says why it was not kept in the cache, if it was not."""
+
+    id: str
+    key: str
+    result: Result
+    ran: bool
+    log: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There is none. `error` is a fault of ours, to be raised."""
+
+    id: str
+    key: str
+    failure: Failure
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LostInput:
+    """The bytes of the input `path` are not what they were: lost, damaged or edited meanwhile."""
+
+    id: str
+    path: str
+
+
+Answer = Started | Waiting | Done | Failed | LostInput
+
+
+class Watcher(Protocol):
+    """Tells which sources differ from the digests taken of them."""
+
+    def changed(self, paths: list[str]) -> list[str]:
+        """Return those of `paths` whose files are not those that were hashed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where things lie on this host, and what it lends to actions."""
+
+    root: str  # the workspace
+    rules_root: str
+    logs: str  # folder of this invocation's logs
+    downloads: str  # folder that network actions may keep things in
+    tools: Callable[[str], Tool]
+    caller_env: Callable[[tuple[str, ...]], Mapping[str, str]]
+
+
+class Worker:
+    """Its methods are called from several threads; it keeps no state of its own."""
+
+    def __init__(
+        self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
+    ) -> None:
+        self._cancelled = False
+        self._store = store
+        self._executor = executor
+        self._host = host
+        self._watcher = watcher
+
+    def facts(
+        self, action: Action, inputs: Mapping[str, Content], platform: str, salt: str
+    ) -> Manifest:
+        """Return the Manifest of `action` over the contents of its inputs."""
+        names = action.does.tools if isinstance(action.does, Run) else ()
+        return manifests.facts(
+            action,
+            inputs={path: str(content) for path, content in inputs.items()},
+            tools={name: self._host.tools(name).content for name in names},
+            platform=platform,
+            salt=salt,
+        )
+
+    def known(self, key: str, *, wanted: bool) -> Result | None:
+        """Return the result of `key` whose bytes are here; `wanted` ones are checked closely."""
+        for address in self._addresses(key):
+            result = self._store.lookup(address)
+            if result is None or not self._store.complete(result):
+                continue
+            if not wanted or self._store.place(result.tree) is not None:
+                return result
+        return None
+
+    def digest_of_inputs(self, inputs: Mapping[str, Content | None], base: str) -> str | None:
+        """Return what a stated digest is held against: one file's, or the tree of all inputs."""
+        contents = {path: content for path, content in inputs.items() if content is not None}
+        if len(contents) < len(inputs):
+            return None
+        if len(contents) == 1:
+            return str(next(iter(contents.values())).digest)
+        prefix = f"{base}/" if base else ""
+        kinds = {"f": Kind.FILE, "x": Kind.EXECUTABLE, "t": Kind.FILE}
+        entries = [
+            Entry(path.removeprefix(prefix), kinds[content.kind], content.digest)
+            for path, content in contents.items()
+        ]
+        return str(digest_tree(tree_of(entries)))
+
+    def cancel(self) -> None:
+        """End every running command and all waiting."""
+        self._cancelled = True
+        self._executor.cancel()
+
+    def _look(self, _: str) -> None:
+        """Give up waiting for another process when the user has given up."""
+        if self._cancelled:
+            raise Interrupted("the build was interrupted")
+
+    def work(self, task: Task, tell: Callable[[Answer], None]) -> Answer:
+        """Bring `task` to its end. Never raises."""
+        id_, key = task.action.id, task.key
+        try:
+            return self._locked(task, tell)
+        except InputChanged as changed:
+            return LostInput(id_, changed.path)
+        except Interrupted as error:
+            return Failed(id_, key, Failure(error.message, "interrupted"))
+        except MlbuildError as error:
+            return Failed(id_, key, Failure(error.message, "host", hints=error.hints))
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the main thread
+            return Failed(id_, key, Failure(str(error), "host"), error)
+
+    def _addresses(self, key: str) -> tuple[str, ...]:
+        """Return where results of `key` may stand that serve this executor.
+
+        What ran outside a sandbox may depend on more than its key tells. Such results have an
+        address of their own, which no sandboxed build looks at and nobody shares.
+        """
+        return (key,) if self._executor.hermetic else (key, unsealed(key))
+
+    def _locked(self, task: Task, tell: Callable[[Answer], None]) -> Answer:
+        lock = self._store.key_lock(task.key)
+        waited = False
+        if not lock.try_acquire():
+            waited = True
+            tell(Waiting(task.action.id, task.key))
+            lock.acquire(math.inf, self._look)
+        try:
+            if waited and not task.forced:
+                known = self.known(task.key, wanted=True)
+                if known is not None:
+                    return Done(task.action.id, task.key, known, ran=False)
+            if isinstance(task.action.does, Write):
+                return self._write(task, task.action.does)
+            return self._run(task, task.action.does, tell)  # type: ignore[arg-type]
+        finally:
+            lock.release()
+
+    def _write(self, task: Task, write: Write) -> Answer:
+        scratch = self._store.scratch()
+        try:
+            (output,) = task.action.outputs
+            place = os.path.join(scratch, "out", output.path)
+            os.makedirs(os.path.dirname(place))
+            with open(place, "wb") as file:
+                file.write(write.content.encode("utf-8", "surrogateescape"))
+            if write.executable:
+                os.chmod(place, 0o755)  # noqa: S103 - the mode that an executable output has
+            kept = self._store.ingest(os.path.join(scratch, "out"), task.action.outputs)
+        finally:
+            self._store.drop(scratch)
+        result = Result(kept.contents, kept.tree, executor="write")
+        result = self._store.publish(task.key, result, manifest=task.manifest)
+        return Done(task.action.id, task.key, result, ran=True)
+
+    def _run(self, task: Task, run: Run, tell: Callable[[Answer], None]) -> Answer:
+        action = task.action
+        staged = self._staged(task)
+        if isinstance(staged, LostInput):
+            return staged
+        log = os.path.join(self._host.logs, _log_name(action.id))
+        tell(Started(action.id, task.key, log))
+        scratch = self._store.scratch()
+        try:
+            execution = self._executor.run(
+                Job(
+                    action,
+                    run,
+                    staged,
+                    {name: self._host.tools(name) for name in run.tools},
+                    self._host.caller_env(run.caller_env) if run.network else {},
+                    scratch,
+                    log,
+                    self._store.checkpoint(task.key) if run.checkpoint else "",
+                    self._host.downloads if run.network else "",
+                )
+            )
+            failure = self._failure(task, run, execution, log)
+            if failure is not None:
+                return Failed(action.id, task.key, failure)
+            return self._keep(task, run, execution, log)
+        finally:
+            self._store.drop(scratch)
+
+    def _staged(self, task: Task) -> "tuple[Staged, ...] | LostInput":
+        """Find the bytes of every input on this host."""
+        staged: list[Staged] = []
+        for path in task.action.inputs:
+            place: str | None
+            made = task.made.get(path)
+            if made is not None:
+                below = path[len(_folder(path, made)) + 1 :]
+                place = self._store.place(made.tree, below)
+            elif path.startswith("@rules/"):
+                place = os.path.join(self._host.rules_root, path.removeprefix("@rules/"))
+            else:
+                place = os.path.join(self._host.root, path)
+            if place is None:
+                return LostInput(task.action.id, path)
+            staged.append(Staged(path, place, task.inputs[path]))
+        return tuple(staged)
+
+    def _failure(self, task: Task, run: Run, execution: Execution, log: str) -> Failure | None:
+        """Say in one sentence why the command failed; None when it did not."""
+        if execution.exit_code == 0 and not (
+            execution.timed_out or execution.out_of_memory or execution.interrupted
+        ):
+            return None
+        tail, hints = self._log_tail(log), ()
+        if execution.interrupted:
+            reason, kind = "it was interrupted", "interrupted"
+        elif execution.timed_out:
+            reason, kind = f"it was ended after its timeout of {run.timeout:g} s", "timeout"
+        elif execution.out_of_memory:
+            limit = f" of {run.memory >> 20} MiB" if run.memory else ""
+            reason, kind = f"it used more than its memory{limit} and was killed", "memory"
+            hints = ("raise `memory` in its `resources`",)
+        elif execution.exit_code is None:
+            reason, kind = f"it was killed by signal {execution.signal}", "signal"
+        elif run.gate:
+            reason, kind = "a gate was missed", "gate"
+        else:
+            reason, kind = f"it ended with exit code {execution.exit_code}", "exit"
+            hints = self._hints(task, log)
+        return Failure(
+            reason,
+            kind,
+            execution.exit_code,
+            str(execution.signal or ""),
+            log,
+            tail,
+            hints,
+            execution.seconds,
+        )
+
+    def _hints(self, task: Task, log: str) -> tuple[str, ...]:
+        """Name the workspace files that the script wanted but its target does not declare."""
+        declared = set(task.action.inputs)
+        root = self._host.root
+
+        def undeclared(path: str) -> bool:
+            return path not in declared and os.path.isfile(os.path.join(root, path))
+
+        script = next(
+            (
+                path
+                for path in task.action.inputs
+                if path.endswith(".py") and not path.startswith("@")
+            ),
+            "",
+        )
+        found = wanted_files(
+            _read(log, 1 << 20).decode("utf-8", "replace"),
+            undeclared,
+            root=root,
+            near=os.path.dirname(script),
+        )
+        return tuple(
+            f"`{path}` is a file of the workspace, but not an input: "
+            f"add it to `{_attribute(path)}` of `{task.action.owner}`"
+            for path in found
+        )
+
+    def _keep(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
+        """Put outputs and result where they belong; refuse what is no complete success."""
+        action, key = task.action, task.key
+        tail = ()
+        try:
+            metrics = _metrics(execution.out, run.metrics)
+            kept = self._store.ingest(execution.out, action.outputs)
+        except (ActionError, InputError) as error:
+            tail = self._log_tail(log)
+            kind = "metrics" if isinstance(error, InputError) else "output"
+            failure = Failure(error.message, kind, 0, "", log, tail, error.hints, execution.seconds)
+            return Failed(action.id, key, failure)
+        result = Result(
+            kept.contents,
+            kept.tree,
+            metrics,
+            round(execution.seconds, 4),
+            round(execution.cpu_seconds, 4),
+            execution.peak_memory,
+            self._executor.hermetic,
+            self._executor.name,
+            self._kept_log(log),
+            kept.undeclared,
+        )
+        changed = self._watcher.changed([path for path in action.inputs if path not in task.made])
+        if changed:
+            note = f"`{changed[0]}` changed while it ran, so the result is not kept"
+            return Done(action.id, key, result, ran=True, log=log, note=note)
+        address = key if self._executor.hermetic else unsealed(key)
+        kept_result = self._store.publish(address, result, manifest=task.manifest)
+        if run.checkpoint:
+            self._store.drop(self._store.checkpoint(key))
+        if execution.seconds > LONG:
+            self._store.sync()
+        note = ""
+        if kept_result.tree != result.tree:
+            note = "it made other bytes than the result that is kept for its key, which serves on"
+        return Done(action.id, key, kept_result, ran=True, log=log, note=note)
+
+    def _kept_log(self, log: str) -> Digest | None:
+        content = _read(log, 64 << 20)
+        return self._store.put(content) if content else None
+
+    def _log_tail(self, log: str) -> tuple[str, ...]:
+        text = _read(log, 1 << 20).decode("utf-8", "replace")
+        return tuple(text.splitlines()[-TAIL:])
+
+
+def unsealed(key: str) -> str:
+    """Return the address of what ran for `key` outside a sandbox."""
+    return digest_of(b"unsealed " + key.encode()).hash
+
+
+def _attribute(path: str) -> str:
+    """Return the attribute that an undeclared file most likely belongs to."""
+    return "srcs" if path.endswith((".py", ".sh")) else "srcs` or `data"
+
+
+def _folder(path: str, made: Result) -> str:
+    """Return the folder of the artifact `path`, one of the outputs in `made`."""
+    for output, _ in made.outputs:
+        if path.endswith("/" + output):
+            return path[: -len(output) - 1]
+    raise AssertionError(f"{path} is not among the outputs of its producer")
+
+
+def _log_name(id_: str) -> str:
+    """Return a file name for the log of an action: readable, unique in an invocation."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in id_)
+    return (
+        f"{safe.strip('_')[:80]}-{digest_of(id_.encode('utf-8', 'surrogateescape')).hash[:8]}.log"
+    )
+
+
+def _read(path: str, limit: int) -> bytes:
+    """Return the last `limit` bytes of a file, nothing when there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - limit))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _metrics(out: str, path: str) -> dict[str, Json] | None:
+    """Read the metrics output. Raises InputError when it is no JSON object of numbers."""
+    if not path:
+        return None
+    place = os.path.join(out, path)
+    if not os.path.isfile(place) or os.path.islink(place):
+        return None  # ingest says what is missing
+    if os.path.getsize(place) > MAX_METRICS:
+        raise InputError(f"the metrics in `{path}` are larger than {MAX_METRICS >> 20} MiB")
+    try:
+        found: Any = json.loads(_read(place, MAX_METRICS))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the metrics in `{path}` are not JSON: {error}") from error
+    if type(found) is not dict:
+        raise InputError(f"the metrics in `{path}` are not a JSON object")
+    _check_numbers(found, path, name="")
+    return found
+
+
+def _check_numbers(value: Any, path: str, *, name: str) -> None:
+    if type(value) is dict:
+        for key, item in value.items():
+            _check_numbers(item, path, name=f"{name}.{key}" if name else key)
+    elif type(value) not in {int, float} or not math.isfinite(value):
+        raise InputError(
+            f"the metric `{name}` in `{path}` is {json.dumps(value)[:40]}, not a number",
+            hints=("metrics are finite numbers, nested objects allowed",),
+        )

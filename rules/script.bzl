@@ -1,0 +1,113 @@
+"""Rules that run a Python script from data to data: process, train, evaluate."""
+
+def _run_script(ctx, outputs, names, metrics = None):
+    """Runs `script` with its environment; returns nothing. `names` are its named inputs."""
+    environment = ctx.attr.environment
+    ctx.run(
+        argv = [
+            ctx.tool(environment.python if environment else "python"),
+            "-I",
+            ctx.attr._run,
+            environment.packages if environment else "-",
+            ctx.files.script[0],
+        ] + ctx.expand(ctx.attr.args, names = names, params = ctx.attr.params),
+        inputs = ctx.files.srcs,
+        outputs = outputs,
+        names = names,
+        params = ctx.attr.params,
+        env = ctx.attr.env,
+        metrics = metrics,
+        network = ctx.attr.network,
+        resources = ctx.attr.resources,
+        seed = ctx.attr.seed,
+        timeout = ctx.attr.timeout,
+        checkpoint = True,
+    )
+
+def _outputs(ctx):
+    return [ctx.file(path) for path in ctx.attr.outs] + [ctx.tree(path) for path in ctx.attr.out_trees]
+
+def _process(ctx):
+    outs = _outputs(ctx)
+    metrics = ctx.file(ctx.attr.metrics) if ctx.attr.metrics else None
+    if not outs and not metrics:
+        fail("a process needs at least one path in `outs` or `out_trees`")
+    _run_script(ctx, outs, ctx.files.data, metrics)
+    return struct(files = outs + ([metrics] if metrics else []), metrics = metrics)
+
+def _train(ctx):
+    outs = _outputs(ctx)
+    if not outs:
+        fail("a training needs at least one path in `outs`: the model")
+    metrics = ctx.file(ctx.attr.metrics) if ctx.attr.metrics else None
+    _run_script(ctx, outs, ctx.files.data, metrics)
+
+    # What an evaluation reads is the model alone: metrics that differ do not repeat it.
+    return struct(
+        files = outs + ([metrics] if metrics else []),
+        model = outs,
+        metrics = metrics,
+    )
+
+def _evaluate(ctx):
+    outs = _outputs(ctx)
+    metrics = ctx.file(ctx.attr.metrics)
+    names = dict(ctx.files.data)
+    if ctx.attr.model:
+        if "model" in names:
+            fail("`model` is given twice: as an attribute and in `data`")
+        given = ctx.attr.model
+        names["model"] = given.model if type(given) == "struct" and hasattr(given, "model") else ctx.files.model
+    _run_script(ctx, outs, names, metrics)
+    files = outs + [metrics]
+    if ctx.attr.gates:
+        verdict = ctx.file("gates.json")
+        ctx.run(
+            mnemonic = "gate",
+            argv = [ctx.tool("python"), "-I", ctx.attr._gate, metrics, verdict] +
+                   [name + " " + bound for name, bound in ctx.attr.gates.items()],
+            gate = True,
+        )
+        files = files + [verdict]
+    return struct(files = files, metrics = metrics)
+
+_SCRIPT = {
+    "script": attr.label(mandatory = True, doc = "The Python file to run. It imports nothing of mlbuild."),
+    "srcs": attr.label_list(doc = "Further files of the workspace that the script imports or opens."),
+    "args": attr.string_list(doc = "Command line: `$(location NAME)`, `$(locations NAME)`, `$(param NAME)`, `$(output PATH)` are filled in."),
+    "environment": attr.label(doc = "A python_environment; without it, the bare interpreter."),
+    "data": attr.label_dict(doc = "Inputs by name, for `$(location NAME)` and the context file."),
+    "params": attr.json(default = {}, doc = "Parameters, part of the key. `1`, `1.0` and `True` differ."),
+    "env": attr.string_dict(doc = "Environment variables."),
+    "seed": attr.int(doc = "The seed that the script is given; part of the key."),
+    "outs": attr.string_list(doc = "Files that the script writes below `$MLBUILD_OUT`."),
+    "out_trees": attr.string_list(doc = "Folders that it writes there."),
+    "network": attr.bool(doc = "Whether the script may use the network; part of the key."),
+    "resources": attr.json(default = {}, doc = "`cpus` (also the number of threads, part of the key), `memory`, `gpus`."),
+    "timeout": attr.string(doc = "When to give up: `90s`, `10m`, `2h`."),
+    "_run": attr.label(default = "@rules//tools:run_python.py"),
+}
+
+process = rule(
+    implementation = _process,
+    doc = "Runs a script from data to data.",
+    attrs = dict(_SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
+)
+
+train = rule(
+    implementation = _train,
+    doc = "Trains a model.",
+    attrs = dict(_SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
+)
+
+evaluate = rule(
+    implementation = _evaluate,
+    doc = "Measures a model and holds it against gates.",
+    attrs = dict(
+        _SCRIPT,
+        model = attr.label(doc = "The trained model: the input `model`."),
+        metrics = attr.string(default = "metrics.json", doc = "The output that holds a JSON object of numbers, nested allowed."),
+        gates = attr.string_dict(doc = "Bounds on metrics, such as `{\"accuracy\": \">= 0.95\"}`. A missed one ends the build with exit code 3."),
+        _gate = attr.label(default = "@rules//tools:gate.py"),
+    ),
+)

@@ -1,0 +1,13 @@
+"""Fixtures for all tests: a workspace of its own, with a store of its own, and the real command."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Build
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Return an empty workspace with an empty local cache."""
+    return Build(tmp_path / "workspace", cache=tmp_path / "cache")
