@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from mlbuild import __version__, plans
 from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Run
+from mlbuild.core.action import Action, Json, Run
 from mlbuild.core.digest import Digest
 from mlbuild.core.event import (
     BuildFinished,
@@ -503,8 +503,8 @@ def _having(labels: Mapping[str, str], status: str) -> tuple[str, ...]:
     return tuple(label for label, found in labels.items() if found == status)
 
 
-def _metrics(plan: Plan, outcome: Outcome) -> dict[str, dict[str, object]]:
-    found = {}
+def _metrics(plan: Plan, outcome: Outcome) -> dict[str, dict[str, Json]]:
+    found: dict[str, dict[str, Json]] = {}
     for label, target in plan.targets.items():
         for id_ in target.actions:
             result = outcome.results.get(id_)

@@ -202,7 +202,7 @@ class Scheduler:
         if known is not None:
             self._finish(action, key, known, ran=False)
         elif self._settings.dry_run:
-            self._would_run(action, self._reason(action, encoded))
+            self._would_run(action, "asked to" if forced else self._reason(action, encoded))
         else:
             task = Task(
                 action,

@@ -14,7 +14,7 @@ from mlbuild.core.event import Failure
 from mlbuild.core.manifest import Manifest
 from mlbuild.core.result import Content, Result
 from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
-from mlbuild.errors import ActionError, InputError, Interrupted, MlbuildError
+from mlbuild.errors import ActionError, GateError, InputError, Interrupted, MlbuildError
 from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
 from mlbuild.exec.hints import wanted_files
 from mlbuild.exec.sandbox import InputChanged
@@ -277,7 +277,8 @@ class Worker:
             execution.timed_out or execution.out_of_memory or execution.interrupted
         ):
             return None
-        tail, hints = self._log_tail(log), ()
+        tail = self._log_tail(log)
+        hints: tuple[str, ...] = ()
         if execution.interrupted:
             reason, kind = "it was interrupted", "interrupted"
         elif execution.timed_out:
@@ -288,7 +289,7 @@ class Worker:
             hints = ("raise `memory` in its `resources`",)
         elif execution.exit_code is None:
             reason, kind = f"it was killed by signal {execution.signal}", "signal"
-        elif run.gate:
+        elif run.gate and execution.exit_code == GateError.exit_code:
             reason, kind = "a gate was missed", "gate"
         else:
             reason, kind = f"it ended with exit code {execution.exit_code}", "exit"
@@ -335,7 +336,6 @@ class Worker:
     def _keep(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
         """Put outputs and result where they belong; refuse what is no complete success."""
         action, key = task.action, task.key
-        tail = ()
         try:
             metrics = _metrics(execution.out, run.metrics)
             kept = self._store.ingest(execution.out, action.outputs)

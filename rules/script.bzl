@@ -6,7 +6,11 @@ def _run_script(ctx, outputs, names, metrics = None):
     ctx.run(
         argv = [
             ctx.tool(environment.python if environment else "python"),
-            "-I",
+            # Not -I, which would ignore PYTHONHASHSEED; the environment is ours anyway.
+            "-S",
+            "-s",
+            "-P",
+            "-B",
             ctx.attr._run,
             environment.packages if environment else "-",
             ctx.files.script[0],

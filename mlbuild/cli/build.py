@@ -58,7 +58,8 @@ def run(words: Words, screen: Screen) -> int:
     with _readers(session, words.text("events"), would) as emit, _terminations():
         invocation = Invocation(session.workspace, session.config, emit=emit)
         finished = invocation.build(request)
-    screen.out.lines(would + _results(words, session, finished))
+    (screen.err if words.has("json") else screen.out).lines(would)
+    screen.out.lines(_results(words, session, finished))
     screen.err.lines([summary_line(finished)])
     if invocation.trace is not None and not words.has("events"):
         again = replace(finished, ran=(), cached=invocation.labels)

@@ -68,7 +68,12 @@ class Analyzer:
                     if below.label in state:
                         names = [str(one.label) for one, _ in path]
                         cycle = [*names[names.index(str(below.label)) :], str(below.label)]
-                        raise InputError("dependency cycle: " + " → ".join(cycle), span=span)
+                        hint = "a target cannot have the name of a file that it reads"
+                        raise InputError(
+                            "dependency cycle: " + " → ".join(cycle),
+                            span=span,
+                            hints=(hint,) if len(set(cycle)) == 1 else (),
+                        )
                     self._enter(below, path, state)
                     break
                 else:

@@ -198,7 +198,7 @@ class Context(lang.Value):
     def _tree(self, path: str) -> Artifact:
         return self._declare(path, "tree")
 
-    def _declare(self, path: str, kind: Literal["file", "tree"]) -> Artifact:
+    def _declare(self, path: Any, kind: Literal["file", "tree"]) -> Artifact:
         if not isinstance(path, str) or not all(map(safe_name, path.split("/"))):
             raise InputError(
                 f"`{path}` cannot be an output",
@@ -214,7 +214,7 @@ class Context(lang.Value):
     def _tool(self, name: str) -> Tool:
         return Tool(name)
 
-    def _write(self, output: Artifact, content: str, executable: bool = False) -> None:
+    def _write(self, output: Artifact, content: Any, executable: bool = False) -> None:
         if not isinstance(content, str):
             raise InputError("ctx.write takes a string as its content")
         self._add(
@@ -286,7 +286,7 @@ class Context(lang.Value):
                 words,
                 environment,
                 params=self._plain(params),
-                names=tuple((name, file.path) for name, found in named.items() for file in found),
+                names=tuple((name, file.path) for name in sorted(named) for file in named[name]),
                 tools=tuple(sorted({ref.name for ref in refs if isinstance(ref, ToolRef)})),
                 seed=seed,
                 cpus=amounts["cpus"],

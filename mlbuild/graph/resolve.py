@@ -46,6 +46,8 @@ class Resolver:
         """Return the target that `label` names; a word of the command line, so without a place."""
         package = self._loader.package(label.package, wanted=str(label))
         found = package.targets.get(label.name) or package.outputs.get(label.name)
+        if found is None and "/" in label.name:
+            found = package.targets.get(label.name.partition("/")[0])
         if found is None:
             raise self._unknown(label, package, span=None)
         return found

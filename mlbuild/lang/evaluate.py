@@ -63,6 +63,7 @@ def execute(
                 span=Span(program.path, line, column, width),
                 hints=did_you_mean(name, known) or _ELSEWHERE.get(name, ()),
             )
+    namespace["__builtins__"] = {}
     namespace[PLACES] = {}
     namespace[_PRINT] = print
     _evaluate(FunctionType(code, namespace), (), {}, thread=Thread(print, steps))
@@ -236,7 +237,6 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 }
 _BASE: dict[str, Any] = {
     **UNIVERSAL,
-    "__builtins__": {},
     "$function": Function,
     **{f"${sign}": function for sign, function in operate.OPERATORS.items()},
     **{

@@ -27,11 +27,21 @@ def parse(source: bytes, path: str) -> list[Statement]:
     except UnexpectedToken as error:
         read = error.interactive_parser.parser_state.value_stack
         wanted = sorted((error.accepts or set()) - {"END"})
-        advice = advise(error.token, read[-1] if read else None, wanted)
+        advice = _unclosed(text) or advise(error.token, read[-1] if read else None, wanted)
         span = span_of(path, advice.at)
         raise InputError(advice.message, span=span, hints=advice.hints) from None
     statements: list[Statement] = found
     return statements
+
+
+def _unclosed(text: str) -> SyntaxFault | None:
+    """Return the bracket or string that is never closed: what follows it only looks wrong."""
+    try:
+        for _ in words(text):
+            pass
+    except SyntaxFault as fault:
+        return fault if fault.message.endswith(" is never closed") else None
+    return None
 
 
 def span_of(path: str, at: At) -> Span:

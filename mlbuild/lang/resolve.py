@@ -10,7 +10,8 @@ from mlbuild.lang.lexer import SyntaxFault
 from mlbuild.lang.syntax import At, Expr, Name, Parameter, Statement
 
 CONSTANTS = frozenset({"None", "True", "False"})
-RESERVED = frozenset({"__debug__"})  # Python gives it a value of its own
+RESERVED = frozenset({"__builtins__", "__debug__"})  # Python gives them a meaning of its own
+MAX_CLAUSES = 100  # of a comprehension
 
 
 @dataclass(slots=True)
@@ -198,6 +199,8 @@ class _Resolver:
 
     def comprehension(self, one: syntax.Comprehension) -> None:
         """Resolve a comprehension: all but its first source see its variables."""
+        if len(one.clauses) > MAX_CLAUSES:
+            raise SyntaxFault("the comprehension is nested too deeply", one.at)
         self.expr(one.clauses[0].source)
         names: set[str] = set()
         for clause in one.clauses:

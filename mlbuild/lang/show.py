@@ -160,7 +160,14 @@ def float_text(value: float) -> str:
         return "nan"
     if value in {float("inf"), float("-inf")}:
         return "+inf" if value > 0 else "-inf"
-    return repr(value)
+    text = repr(value)
+    if _PLAIN[0] <= abs(value) < _PLAIN[1] or not value:
+        return text
+    digits = text.partition("e")[0].replace(".", "").strip("-0")
+    return format(value, f".{len(digits) - 1}e")
+
+
+_PLAIN = (1e-4, 1e6)  # numbers beyond are written with an exponent, as `%g` of C does
 
 
 def decimal(value: int) -> str:

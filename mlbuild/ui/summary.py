@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-from mlbuild.core.action import Json
+from mlbuild.core.action import OUT, Json
 from mlbuild.core.event import BuildFinished
 from mlbuild.ui.text import clean, plural, seconds_text
 
@@ -32,7 +32,7 @@ def counts_text(finished: BuildFinished) -> str:
 
 
 def result_lines(finished: BuildFinished, *, root: str, folder: str) -> list[str]:
-    """Return what goes to stdout: the outputs' paths as seen from `folder`, and the metrics.
+    """Return what goes to stdout: paths of made outputs as seen from `folder`, and the metrics.
 
     `root` is the workspace's. A target that failed still shows what it measured: its gates may
     have been missed.
@@ -41,7 +41,8 @@ def result_lines(finished: BuildFinished, *, root: str, folder: str) -> list[str
     lines: list[str] = []
     for label, paths in finished.outputs.items():
         if few:
-            lines += [clean(_seen_from(folder, os.path.join(root, path))) for path in paths]
+            made = [path for path in paths if path.startswith(f"{OUT}/")]
+            lines += [clean(_seen_from(folder, os.path.join(root, path))) for path in made]
         lines += _metric_line(label, finished.metrics)
     for label in finished.failed:
         if label not in finished.outputs:

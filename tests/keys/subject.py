@@ -25,7 +25,7 @@ subject(
     script = "app/main.py",
     srcs = glob(["app/*.py", "app/extra/*.txt"], exclude = ["app/main.py"]) + ["app/run.sh"],
     environment = ":env",
-    data = {"table": "//data:table", "images": "//data:images", "made": ":made"},
+    data = {"table": "//data:table", "images": "//data:pictures", "made": ":made"},
     params = {"lr": 0.1, "epochs": 1, "flag": True, "name": "a", "nested": {"x": [1, 2]}},
     args = ["--lr", "$(param lr)", "--out", "$(output out.json)", "two words"],
     env = {"MODE": "fast"},
@@ -56,7 +56,7 @@ with open(out, "w") as file:
 
 DATA = """
 dataset(name = "table", srcs = ["table.csv"])
-dataset(name = "images", srcs = ["images"])
+dataset(name = "pictures", srcs = ["images"])
 """
 
 

@@ -8,12 +8,12 @@ not for the second.
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import mlbuild
 from tests.harness import Build
 from tests.keys.subject import MACRO, MAIN, lock, make, wheel
 
@@ -87,7 +87,7 @@ def wheel_version(version: str) -> Mutation:
 
 def other_rules(build: Build) -> None:
     """Edit one byte of a tool of the rules, in a copy of mlbuild that is used from then on."""
-    package = Path(sys.modules["mlbuild"].__file__ or "").parent
+    package = Path(mlbuild.__file__).parent
     shipped = package / "_rules" if (package / "_rules").exists() else package.parent / "rules"
     copy = build.root.parent / "mlbuild-copy"
     shutil.copytree(
@@ -191,8 +191,8 @@ MISSES: dict[str, Mutation] = {
     "an environment variable removed": rule('"MODE": "fast"', ""),
     "the name of an input": rule('"table": "//', '"tables": "//'),
     "two inputs' names swapped": both(
-        rule('"table": "//data:table"', '"table": "//data:images"'),
-        rule('"images": "//data:images"', '"images": "//data:table"'),
+        rule('"table": "//data:table"', '"table": "//data:pictures"'),
+        rule('"images": "//data:pictures"', '"images": "//data:table"'),
     ),
     "an input removed": rule('"made": ":made"', ""),
     "the seed": rule("seed = 1", "seed = 2"),
@@ -233,8 +233,8 @@ HITS: dict[str, Mutation] = {
     "a file readable by its owner alone": mode("data/table.csv", 0o600),
     "the order of a dict of params": rule('"lr": 0.1, "epochs": 1', '"epochs": 1, "lr": 0.1'),
     "the order of a dict of inputs": rule(
-        '"table": "//data:table", "images": "//data:images"',
-        '"images": "//data:images", "table": "//data:table"',
+        '"table": "//data:table", "images": "//data:pictures"',
+        '"images": "//data:pictures", "table": "//data:table"',
     ),
     "the order of attributes": both(
         rule("    seed = 1,\n", ""),
