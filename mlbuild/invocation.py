@@ -4,7 +4,8 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mlbuild import __version__, plans
@@ -96,8 +97,7 @@ class Invocation:
             plan = planned.plan
             self.labels = tuple(plan.targets)
             self._emit(PlanReady(len(plan.targets), len(plan.actions)))
-            store = open_store(self._config.cache_dir)
-            with Records(os.path.join(store.root, "history.sqlite")) as records:
+            with self._opened() as (store, records):
                 build = _Build(self, self._workspace, self._config, store, executor, records)
                 finished = build.run(plan, request, started=self._started)
             if build.repeatable(request):
@@ -114,8 +114,7 @@ class Invocation:
         label = planned.plan.requested[0]
         executor = self._executor()
         try:
-            store = open_store(self._config.cache_dir)
-            with Records(os.path.join(store.root, "history.sqlite")) as records:
+            with self._opened() as (store, records):
                 build = _Build(self, self._workspace, self._config, store, executor, records)
                 return build.explain(planned.plan, label)
         finally:
@@ -124,9 +123,18 @@ class Invocation:
     def last_log(self, text: str, package: str) -> str | None:
         """Return the path of the newest log of the target `text`, None when there is none."""
         label = self._plan(Request((str(parse_label(text, package=package)),))).plan.requested[0]
-        store = open_store(self._config.cache_dir)
-        with Records(os.path.join(store.root, "history.sqlite")) as records:
+        with self._opened() as (_, records):
             return records.last_log(self._workspace.root, label)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[DiskStore, Records]]:
+        """Yield the local store and its history."""
+        place = os.path.join(self._config.cache_dir, "history.sqlite")
+        with (
+            open_store(self._config.cache_dir) as store,
+            Records(place, warn=lambda text: self._emit(Warned(text))) as records,
+        ):
+            yield store, records
 
     def emit(self, event: Event) -> None:
         """Pass `event` to the readers."""

@@ -17,10 +17,11 @@ from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
 from mlbuild.errors import ActionError, GateError, InputError, Interrupted, MlbuildError
 from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
 from mlbuild.exec.hints import wanted_files
-from mlbuild.exec.sandbox import InputChanged
+from mlbuild.exec.sandbox import SMALL, InputChanged
 from mlbuild.store.disk import DiskStore
 
 LONG = 5.0  # seconds; what took longer is made durable at once
+LIGHT = 16 << 20  # bytes of inputs that are copied into memory
 TAIL = 20  # lines of a log that a failure shows
 MAX_METRICS = 16 << 20  # bytes
 
@@ -232,6 +233,7 @@ class Worker:
         log = os.path.join(self._host.logs, _log_name(action.id))
         tell(Started(action.id, task.key, log))
         scratch = self._store.scratch()
+        staging = self._store.staging() if _is_light(staged) else ""
         try:
             execution = self._executor.run(
                 Job(
@@ -241,6 +243,7 @@ class Worker:
                     {name: self._host.tools(name) for name in run.tools},
                     self._host.caller_env(run.caller_env) if run.network else {},
                     scratch,
+                    staging,
                     log,
                     self._store.checkpoint(task.key) if run.checkpoint else "",
                     self._host.downloads if run.network else "",
@@ -252,6 +255,8 @@ class Worker:
             return self._keep(task, run, execution, log)
         finally:
             self._store.drop(scratch)
+            if staging:
+                self._store.unstage(staging)
 
     def _staged(self, task: Task) -> "tuple[Staged, ...] | LostInput":
         """Find the bytes of every input on this host."""
@@ -378,6 +383,12 @@ class Worker:
     def _log_tail(self, log: str) -> tuple[str, ...]:
         text = _read(log, 1 << 20).decode("utf-8", "replace")
         return tuple(text.splitlines()[-TAIL:])
+
+
+def _is_light(inputs: tuple[Staged, ...]) -> bool:
+    """Say whether the small inputs, which are copied, fit in memory without anybody noticing."""
+    sizes = [one.content.digest.size for one in inputs if one.content.kind != "t"]
+    return sum(size for size in sizes if size <= SMALL) <= LIGHT
 
 
 def unsealed(key: str) -> str:

@@ -39,6 +39,7 @@ class Job:
     tools: Mapping[str, Tool]
     caller_env: Mapping[str, str]  # the caller's variables that `run.caller_env` lets through
     scratch: str  # absolute path of an existing empty private directory, removed by the caller
+    staging: str  # likewise, in memory, for small files; "" for none
     log: str  # absolute path; stdout and stderr are appended
     checkpoint: str  # absolute path of a private directory that survives; "" for none
     cache: str = ""  # absolute path of a directory that network actions may use between runs

@@ -29,8 +29,8 @@ class Process:
         here = view.View(
             work=sandbox.work,
             out=sandbox.out,
-            context=f"{job.scratch}/context.json",
-            home=f"{job.scratch}/home",
+            context=f"{job.staging or job.scratch}/context.json",
+            home=f"{job.staging or job.scratch}/home",
             temporary=f"{job.scratch}/tmp",  # noqa: S108 - private
             checkpoint=job.checkpoint,
             cache=job.cache if run.network else "",

@@ -80,7 +80,7 @@ def stage(job: Job) -> Sandbox:
     The parent folders of the declared outputs exist beforehand. Raises InputChanged when a small
     input is not what it is said to be, InputError for a path that would leave the sandbox.
     """
-    work, out = f"{job.scratch}/work", f"{job.scratch}/out"
+    work, out = f"{job.staging or job.scratch}/work", f"{job.scratch}/out"
     os.mkdir(work, 0o755)
     os.mkdir(out, 0o755)
     trees = {staged.path: staged.place for staged in job.inputs if staged.content.kind == "t"}

@@ -61,9 +61,12 @@ class Analyzer:
             self._enter(self._resolver.target(root), path, state)
             while path:
                 target, rest = path[-1]
-                for text, span in rest:
-                    below = self._resolver.owner(text, package=target.label.package, span=span)
-                    if below is None or state.get(below.label):
+                for text in rest:
+                    found = self._find(target, text)
+                    if isinstance(found, SourceFile):
+                        continue
+                    below = found.target if isinstance(found, TargetOutput) else found
+                    if state.get(below.label):
                         continue
                     if below.label in state:
                         names = [str(one.label) for one, _ in path]
@@ -71,7 +74,7 @@ class Analyzer:
                         hint = "a target cannot have the name of a file that it reads"
                         raise InputError(
                             "dependency cycle: " + " → ".join(cycle),
-                            span=span,
+                            span=self._place(target, text),
                             hints=(hint,) if len(set(cycle)) == 1 else (),
                         )
                     self._enter(below, path, state)
@@ -88,21 +91,29 @@ class Analyzer:
         if target.label in state:
             return
         state[target.label] = False
-        source = self._resolver.source(target.label.package)
-        spans = ((text, locate(source, target.span, text)) for text in target.named() if text)
-        path.append((target, spans))
+        path.append((target, (text for text in target.named() if text)))
+
+    def _find(self, target: Target, text: str) -> Target | TargetOutput | SourceFile:
+        """Return what a label in an attribute of `target` names; errors point at the label."""
+        try:
+            return self._resolver.find(text, package=target.label.package, span=target.span)
+        except InputError as error:
+            if error.span is target.span:
+                error.span = self._place(target, text)
+            raise
+
+    def _place(self, target: Target, text: str) -> Span:
+        """Return the place of a label among the attributes of `target`."""
+        return locate(self._resolver.source(target.label.package), target.span, text)
 
     def _analyze(self, target: Target) -> Analyzed:
-        package = target.label.package
-        source = self._resolver.source(package)
         deps: dict[str, None] = {}
         checks: dict[str, None] = {}
         sources: dict[str, str] = {}
 
         def value_of(text: str) -> tuple[Any, tuple[Artifact, ...]]:
             """Return what an implementation sees for a label: the dependency's struct or a file."""
-            span = locate(source, target.span, text)
-            found = self._resolver.find(text, package=package, span=span)
+            found = self._find(target, text)
             if isinstance(found, SourceFile):
                 artifact = Artifact(found.path, found.kind, found.short)
                 sources[found.path] = found.kind
@@ -112,7 +123,11 @@ class Analyzer:
             deps[str(owner.label)] = None
             checks.update(dict.fromkeys(done.checks))
             if isinstance(found, TargetOutput):
-                artifact = _output_of(done, found.path, span)
+                try:
+                    artifact = _output_of(done, found.path)
+                except InputError as error:
+                    error.span = self._place(target, text)
+                    raise
                 return artifact, (artifact,)
             return done.result, done.files
 
@@ -144,7 +159,7 @@ class Analyzer:
         )
 
 
-def _output_of(done: Analyzed, path: str, span: Span) -> Artifact:
+def _output_of(done: Analyzed, path: str) -> Artifact:
     """Return the artifact that `//package:target/path` names."""
     folder = f"{OUT}/{done.target.label.package}/{done.target.label.name}".replace("//", "/")
     names: list[str] = []
@@ -155,7 +170,6 @@ def _output_of(done: Analyzed, path: str, span: Span) -> Artifact:
                 return Artifact(f"{folder}/{path}", output.kind, path, str(done.target.label))
     raise InputError(
         f"target `{done.target.label}` has no output `{path}`",
-        span=span,
         hints=did_you_mean(path, names) or (f"it has: {', '.join(sorted(names)) or 'none'}",),
     )
 

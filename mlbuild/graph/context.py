@@ -222,7 +222,7 @@ class Context(lang.Value):
         )
 
     def _verify(self, files: Any, digest: str) -> None:
-        if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+        if not _DIGEST.fullmatch(digest):
             raise InputError(
                 f"`{digest}` is not a digest", hints=("a digest is `blake3:` and 64 hex digits",)
             )

@@ -52,13 +52,6 @@ class Resolver:
             raise self._unknown(label, package, span=None)
         return found
 
-    def owner(self, text: str, *, package: str, span: Span) -> Target | None:
-        """Return the target behind a label, None for a source file."""
-        found = self.find(text, package=package, span=span)
-        if isinstance(found, SourceFile):
-            return None
-        return found.target if isinstance(found, TargetOutput) else found
-
     def find(self, text: str, *, package: str, span: Span) -> Target | TargetOutput | SourceFile:
         """Return what the label `text` names as seen from `package`."""
         if text.startswith(RULES):

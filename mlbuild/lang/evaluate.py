@@ -15,11 +15,7 @@ from mlbuild.lang.convert import (
 )
 from mlbuild.lang.program import Program
 from mlbuild.lang.thread import BORDERS, LOCAL, PLACES, STEPS, Thread, is_compiled, stack_of
-from mlbuild.lang.values import (
-    Builtin,
-    Function,
-    Method,
-)
+from mlbuild.lang.values import Builtin, Function
 
 _PRINT = "$print"  # global of compiled files: what their functions print to
 _MOST_NOTES = 20
@@ -183,7 +179,7 @@ def _as_input_error(error: Exception) -> InputError | None:
     message = _meaning(error)
     if message is None:
         return None
-    told = InputError(message, hints=_HINTS.get(type(error), ()))
+    told = InputError(message)
     told.__traceback__ = error.__traceback__
     _tell_place(told)
     return told.with_traceback(None)
@@ -213,7 +209,6 @@ def _meaning(error: Exception) -> str | None:
     return f"argument `{found[1]}` is given twice" if found else None
 
 
-_HINTS: dict[type, tuple[str, ...]] = {}
 _QUOTED = re.compile(r"'([^']*)'")
 _NOT_CALLABLE = re.compile(r"^'(\w+)' object is not callable")
 _TWICE = re.compile(r"got multiple values for keyword argument '([^']*)'")
@@ -265,4 +260,3 @@ _BASE: dict[str, Any] = {
         )
     },
 }
-__all__ = ["Method", "Module", "builtin", "call", "execute"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mlbuild.lang.syntax import At, Literal, Name, String, Token
 
 MAX_NESTING = 200  # brackets within brackets, and blocks within blocks
-MAX_DIGITS = 40_000  # of an int literal; more than any value may have
+MAX_DIGITS = 30_000  # of a number
 
 Word = Token | Name | String | Literal
 
@@ -160,6 +160,8 @@ def _number(text: str, place: At, after: str) -> Literal:
     if after and after not in _KEYWORDS:
         hints = ("numbers are written without `_`",) if after[0] == "_" else ()
         raise SyntaxFault(f"`{text}{after}` is not a number", place, hints)
+    if len(text) > MAX_DIGITS:
+        raise SyntaxFault("the number is too large", place)
     if text[:2].lower() in {"0x", "0o"}:
         return Literal(int(text, 0), place)
     if not text.isdigit():
@@ -173,8 +175,6 @@ def _number(text: str, place: At, after: str) -> Literal:
             place,
             (f"octal numbers are written 0o{text.lstrip('0') or '0'}",),
         )
-    if len(text) > MAX_DIGITS:
-        raise SyntaxFault("the number is too large", place)
     return Literal(decimal(text), place)
 
 

@@ -15,7 +15,8 @@ half. Bytes come before the result that names them. Durability is `private.py`'s
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from typing import Self
 
 from mlbuild.core.action import Output
@@ -28,6 +29,7 @@ from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
 from mlbuild.store.ingest import Ingested, collect, contents, tree_of_outputs
 from mlbuild.store.locks import KeyLock
+from mlbuild.store.memory import memory_room
 from mlbuild.store.private import Private, sweep
 from mlbuild.store.trees import Trees
 from mlbuild.store.verify import Report, verify
@@ -124,6 +126,9 @@ class DiskStore:
         self._blobs = Blobs(root, self.private)
         self._trees = Trees(root, self.private, self._blobs)
         self._entries = Entries(root, self.private, complete=self.complete)
+        self._memory: Callable[[], Private | None] | None = memory_room
+        self._in_memory: Private | None = None
+        self._asked_memory = Lock()
 
     # bytes by digest
 
@@ -170,6 +175,21 @@ class DiskStore:
         """Remove a scratch folder, or a part of one, with all that is in it."""
         with files.disk_errors(self.root):
             self.private.drop(path)
+
+    def staging(self) -> str:
+        """Return the absolute path of an empty folder in memory, "" where there is none.
+
+        For small copies that live as long as an action; `unstage` gives it back.
+        """
+        with self._asked_memory:
+            if self._memory is not None:
+                self._in_memory, self._memory = self._memory(), None
+        return self._in_memory.scratch() if self._in_memory is not None else ""
+
+    def unstage(self, path: str) -> None:
+        """Remove what is in a folder of `staging`."""
+        assert self._in_memory is not None
+        self._in_memory.drop(path)
 
     def ingest(self, out: str, outputs: Sequence[Output]) -> Ingested:
         """Keep the `outputs` that an ended action left in the folder `out`, a part of a scratch.
@@ -287,6 +307,8 @@ class DiskStore:
         """Sync and give back what this process holds."""
         with files.disk_errors(self.root):
             self.private.close()
+            if self._in_memory is not None:
+                self._in_memory.close()
 
     def __enter__(self) -> Self:
         return self

@@ -220,6 +220,18 @@ def take(path: str) -> int | None:
 def sweep(root: str) -> list[str]:
     """Remove what dead processes left in tmp/ and locks/; return the markers of other boots."""
     folder = rooms(root)
+    names = sweep_rooms(root)
+    for name in os.listdir(f"{root}/locks"):
+        held = take(f"{root}/locks/{name}")
+        if held is not None:
+            files.remove(f"{root}/locks/{name}")
+            os.close(held)
+    return [f"{folder}/{name}" for name in names if _of_another_boot(name)]
+
+
+def sweep_rooms(root: str) -> list[str]:
+    """Remove what dead processes left in tmp/; return the names that were there."""
+    folder = rooms(root)
     names = os.listdir(folder)
     if names:
         dead = _dead(folder, names)
@@ -229,12 +241,7 @@ def sweep(root: str) -> list[str]:
             for suffix in (UNSYNCED, "", LOCK):
                 files.remove(f"{folder}/{name}{suffix}")
             os.close(lock)
-    for name in os.listdir(f"{root}/locks"):
-        held = take(f"{root}/locks/{name}")
-        if held is not None:
-            files.remove(f"{root}/locks/{name}")
-            os.close(held)
-    return [f"{folder}/{name}" for name in names if _of_another_boot(name)]
+    return names
 
 
 def _dead(folder: str, names: list[str]) -> list[tuple[str, int]]:

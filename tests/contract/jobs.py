@@ -69,6 +69,7 @@ class Jobs:
             {name: self.tools[name] for name in run.tools},
             caller_env or {},
             str(scratch),
+            "",
             str(self.root / f"log-{number}"),
             checkpoint,
             cache,
