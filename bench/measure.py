@@ -164,11 +164,20 @@ def wipe(path: str) -> None:
 
 
 def forget(bench: Bench, workspace: str, *, store: bool) -> None:
-    """Remove what mlbuild keeps in a workspace, and with `store` everything it ever made."""
+    """Remove what mlbuild keeps in a workspace, and with `store` everything it ever made.
+
+    What it knows of itself and this host, its parsed rules and the tools, stays: the first command
+    after an installation is not what is measured.
+    """
     wipe(os.path.join(workspace, ".mlbuild"))
     wipe(os.path.join(workspace, "mlbuild-out"))
-    if store:
-        wipe(bench.cache)
+    if store and os.path.isdir(bench.cache):
+        for name in os.listdir(bench.cache):
+            path = os.path.join(bench.cache, name)
+            if os.path.isfile(path):
+                os.unlink(path)
+            elif name not in {"code", "tools"}:
+                wipe(path)
 
 
 def write(path: str, text: str) -> None:

@@ -22,7 +22,7 @@ from mlbuild.core.event import (
 )
 from mlbuild.core.label import parse_label, parse_pattern
 from mlbuild.core.plan import Plan
-from mlbuild.core.result import Content
+from mlbuild.core.result import Content, Result
 from mlbuild.core.tree import Entry, Kind, Tree, tree_of
 from mlbuild.errors import HostError, Interrupted
 from mlbuild.exec.base import Executor, Tool
@@ -406,6 +406,7 @@ class _Build:
     ) -> dict[str, tuple[str, ...]]:
         """Link what the requested targets made into mlbuild-out; return their paths by label."""
         producers = plan.producers()
+        actions = {action.id: action for action in plan.actions}
         delivered: dict[str, tuple[str, ...]] = {}
         linked: set[str] = set()
         for label in plan.requested:
@@ -417,36 +418,41 @@ class _Build:
                 if producer is None or producer.folder in linked:
                     continue
                 linked.add(producer.folder)
-                self._link(plan, outcome, producer)
+                owner = plan.targets[producer.owner]
+                made = [
+                    (actions[id_], outcome.results[id_])
+                    for id_ in owner.actions
+                    if id_ in outcome.results
+                ]
+                self._link(producer.folder, set(owner.outputs), made)
             delivered[label] = target.outputs
         return delivered
 
-    def _link(self, plan: Plan, outcome: Outcome, producer: Action) -> None:
-        """Make mlbuild-out/<package>/<target> the tree of what its target delivers."""
-        owner = plan.targets[producer.owner]
-        results = [
-            (action, outcome.results[action.id])
-            for action in plan.actions
-            if action.owner == producer.owner and action.id in outcome.results
-        ]
-        wanted = set(owner.outputs)
-        tree = None
-        for action, result in results:
-            if {action.artifact(path) for path, _ in result.outputs} == wanted:
+    def _link(self, folder: str, wanted: set[str], made: list[tuple[Action, Result]]) -> None:
+        """Make mlbuild-out/<package>/<target> the tree of what its target delivers.
+
+        `made` are its actions' results. Their trees are in place: each has just been made, or was
+        looked at closely because it is wanted.
+        """
+        tree: Digest | None = None
+        for action, result in made:
+            if len(made) == 1 or {action.artifact(path) for path, _ in result.outputs} == wanted:
                 tree = result.tree
         if tree is None:
-            entries: list[Entry] = []
-            for action, result in results:
-                for path, content in result.outputs:
-                    if action.artifact(path) in wanted:
-                        entries += self._entries(path, content)
+            entries = [
+                entry
+                for action, result in made
+                for path, content in result.outputs
+                if action.artifact(path) in wanted
+                for entry in self._entries(path, content)
+            ]
             tree = self._store.materialise(tree_of(entries))
-        if tree is None or self._store.place(tree) is None:
+        if tree is None:
             raise HostError(
-                f"outputs of `{producer.owner}` vanished from the store meanwhile",
+                f"outputs of `{folder}` vanished from the store meanwhile",
                 hints=("run the command again",),
             )
-        place = producer.folder.partition("/")[2]
+        place = folder.partition("/")[2]
         link = checkout(self._store, out_root=self._workspace.out, package_target=place, tree=tree)
         self._linked[link] = tree
 

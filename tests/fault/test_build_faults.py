@@ -1,0 +1,289 @@
+"""Builds that are killed, whose files are damaged, whose disk is full: the next command works."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Build
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+Delivered = dict[str, tuple[bytes, bool] | str | None]
+
+
+def delivered(build: Build) -> Delivered:
+    """Return all below mlbuild-out: bytes and executable bit, target of a link, None of a folder.
+
+    The links that mlbuild makes for targets are followed; those in trees are outputs.
+    """
+    found: Delivered = {}
+    top = build.root / "mlbuild-out"
+    pending = [(name, top / name) for name in (os.listdir(top) if top.exists() else [])]
+    while pending:
+        name, path = pending.pop()
+        if path.is_symlink() and "/trees/" not in os.readlink(path):
+            found[name] = os.readlink(path)
+        elif path.is_dir():
+            found[name] = None
+            pending += [(f"{name}/{below}", path / below) for below in os.listdir(path)]
+        else:
+            found[name] = path.read_bytes(), os.access(path, os.X_OK)
+    return found
+
+
+# kills
+
+RULES = 12
+PROCESS = """
+import os, time
+out = os.environ["MLBUILD_OUT"]
+with open(out + "/big", "wb") as file:
+    for number in range(256):
+        file.write(bytes([number]) * 1024)
+        if number % 64 == 0:
+            time.sleep(0.01)
+os.mkdir(out + "/tree")
+with open(out + "/tree/copy", "wb") as file:
+    file.write(open(os.environ["MLBUILD_OUT"] + "/big", "rb").read()[:1000])
+"""
+
+
+def chain(build: Build) -> Build:
+    """Write twelve quick genrules, a few of them in a chain, and a process after all of them."""
+    for number in range(RULES):
+        source = "a.txt" if number % 4 == 0 else f":r{number - 1}"
+        build.genrule(f"r{number}", f"tr {number % 10} a-z | cat -n", source)
+    with (build.root / "BUILD.ml").open("a") as file:
+        names = ", ".join(f'"r{number}": ":r{number}"' for number in range(RULES))
+        file.write(
+            f'process(name = "it", script = "it.py", outs = ["big"], out_trees = ["tree"], '
+            f"data = {{{names}}})\n"
+        )
+    return build.file("it.py", PROCESS).file("a.txt", "0\n")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Delivered]:
+    """Return what a clean build delivers, by the text of the source."""
+    folder = tmp_path_factory.mktemp("clean")
+    build = chain(Build(folder / "workspace", cache=folder / "cache"))
+    found = {}
+    for text in ("0\n", "1\n", "2\n"):
+        build.file("a.txt", text)("//...")
+        found[text] = delivered(build)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kill_at_any_moment_costs_no_more_than_the_time(
+    build: Build, expected: dict[str, Delivered], seed: int
+) -> None:
+    chance = random.Random(seed)
+    chain(build)
+    for number in range(5):
+        text = chance.choice(list(expected))
+        build.file("a.txt", text)
+        build.env["MLBUILD_SALT"] = f"{number}"  # everything is to be run again
+        for _ in range(2):
+            killed(build, after=chance.uniform(0.02, 0.5), group=chance.random() < 0.5)
+            for path, found in delivered(build).items():
+                assert found in [known.get(path, "absent") for known in expected.values()], path
+
+        done = build.run("build", "--json", "//...")
+
+        assert done.code == 0, done.stderr
+        assert delivered(build) == expected[text]
+        owners = {name.partition("-")[0] for name in os.listdir(build.cache / "tmp")}
+        assert len(owners) <= 1, "only the last process, which has just ended, has left something"
+        assert os.listdir(build.cache / "locks") == []
+        assert os.listdir(build.cache / "quarantine") == []
+
+
+def killed(build: Build, *, after: float, group: bool) -> None:
+    """Start a build, kill it after so many seconds, wait until everything that it ran is dead."""
+    process = build.start("build", "--json", "//...")
+    time.sleep(after)
+    if group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.communicate()
+    for _ in range(500):
+        if not (left := running(str(build.cache))):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"still alive: {left}")
+
+
+def running(mark: str) -> list[str]:
+    """Return the command lines of processes that name `mark`, or see it as a mount."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path("/proc", name, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            mounts = Path("/proc", name, "mountinfo").read_text() if line else ""
+        except OSError:
+            continue
+        if mark in line or mark in mounts:
+            found.append(line)
+    return found
+
+
+# damage
+
+IT = """
+import os
+out = os.environ["MLBUILD_OUT"]
+large = bytes(range(256)) * 512
+for name in ("big", "run"):
+    with open(f"{out}/{name}", "wb") as file:
+        file.write(large + name.encode())
+os.chmod(out + "/run", 0o755)
+os.makedirs(out + "/tree/empty")
+with open(out + "/tree/leaf", "wb") as file:
+    file.write(b"leaf")
+os.symlink("leaf", out + "/tree/link")
+"""
+BUILD = """
+genrule(name = "upper", srcs = ["a.txt"], outs = ["upper.txt"], cmd = "tr a-z A-Z < $< > $@")
+process(
+    name = "it",
+    script = "it.py",
+    outs = ["big", "run"],
+    out_trees = ["tree"],
+    data = {"upper": ":upper"},
+)
+genrule(
+    name = "last",
+    srcs = [":it", "b.txt"],
+    outs = ["last.txt"],
+    cmd = "find $(SRCS) -type f | sort | xargs cksum > $@; cat b.txt >> $@",
+)
+"""
+
+# Where the files of each kind lie, below the cache or the workspace; all that match are damaged.
+KINDS: dict[str, tuple[str, Callable[[Path], bool]]] = {
+    "small blobs": ("cache/cas/*/*", lambda path: path.stat().st_size < 1 << 16),
+    "large blobs": ("cache/cas/*/*", lambda path: path.stat().st_size >= 1 << 16),
+    "large executable blobs": ("cache/cas-x/*/*", lambda path: path.suffix == ""),
+    "stamps of large blobs": ("cache/cas*/*/*.stamp", lambda _: True),
+    "small files of trees": ("cache/trees/*/*/*.txt", lambda _: True),
+    "large files of trees": ("cache/trees/*/*/big", lambda _: True),
+    "executable files of trees": ("cache/trees/*/*/run", lambda _: True),
+    "files of output trees": ("cache/trees/*/*/tree/leaf", lambda _: True),
+    "stamps of trees": ("cache/trees/*/*.stamps", lambda _: True),
+    "results": ("cache/ac/*/*", lambda _: True),
+    "manifests": ("cache/manifests/*/*", lambda _: True),
+    "the history": ("cache/history.sqlite", lambda _: True),
+    "compiled BUILD files": ("cache/code/*", lambda _: True),
+    "identities of tools": ("cache/tools/*", lambda _: True),
+    "logs": ("cache/runs/*/logs/*", lambda _: True),
+    "locks of keys": ("cache/locks/*", lambda _: True),
+    "locks of dead processes": ("cache/tmp/*.lock", lambda _: True),
+    "the stat index": ("workspace/.mlbuild/stat-index", lambda _: True),
+    "plans": ("workspace/.mlbuild/plans/*", lambda _: True),
+    "answers": ("workspace/.mlbuild/requests/*", lambda _: True),
+    "the note for git": ("workspace/.mlbuild/.gitignore", lambda _: True),
+}
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flipped(path: Path, *, part: float) -> None:
+    """Flip one bit; the size and the inode stay."""
+    content = bytearray(path.read_bytes())
+    if content:
+        content[int(part * len(content))] ^= 4
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def emptied(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "stray").touch()
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "truncated": truncated,
+    "a bit at the start flipped": lambda path: flipped(path, part=0.02),
+    "a bit in the middle flipped": lambda path: flipped(path, part=0.5),
+    "a bit at the end flipped": lambda path: flipped(path, part=0.99),
+    "deleted": Path.unlink,
+    "emptied": emptied,
+    "made a folder": made_a_folder,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Build, dict[str, Delivered]]:
+    """Return a built workspace, and what clean builds deliver, by the text of one source."""
+    folder = tmp_path_factory.mktemp("whole")
+    expected = {}
+    for text in ("1\n", "2\n"):
+        build = Build(folder / text.strip() / "workspace", cache=folder / text.strip() / "cache")
+        build.file("BUILD.ml", BUILD).file("it.py", IT).file("a.txt", "a\n").file("b.txt", text)
+        build("//...")
+        expected[text] = delivered(build)
+    built = Build(folder / "1" / "workspace", cache=folder / "1" / "cache")
+    shutil.rmtree(built.cache / "sandbox")  # many files, made again when needed
+    return built, expected
+
+
+@pytest.fixture
+def copied(whole: tuple[Build, dict[str, Delivered]], tmp_path: Path) -> Iterator[Build]:
+    """Return a copy of the built workspace and its cache, with state of its own."""
+    cache = tmp_path / "cache"
+    subprocess.run(["cp", "-a", whole[0].cache, cache], check=True)
+    build = whole[0].copy(tmp_path / "workspace", cache=cache)
+    time.sleep(0.03)  # what was written just now is no ground for an answer to be kept
+    build("//...")
+    yield build
+    for folder, _, _ in os.walk(cache):
+        os.chmod(folder, 0o700)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_file_may_be_damaged(
+    copied: Build, whole: tuple[Build, dict[str, Delivered]], kind: str, damage: str
+) -> None:
+    _, expected = whole
+    for text in ("1\n", "2\n"):  # the same again; then with an action that needs what is damaged
+        harm(copied, kind, damage)
+        copied.file("b.txt", text)
+
+        done = copied.run("build", "--json", "//...")
+
+        assert done.code == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert delivered(copied) == expected[text]
+
+
+def harm(build: Build, kind: str, damage: str) -> None:
+    """Damage all files of a kind. Nothing is there to be damaged after some damages."""
+    (build.cache / "locks" / "00").write_bytes(b"/nowhere/log\0")  # as a killed holder leaves it
+    pattern, chosen = KINDS[kind]
+    paths = [path for path in build.root.parent.glob(pattern) if path.is_file() and chosen(path)]
+    paths = [path for path in paths if not path.is_symlink()]
+    assert paths or damage == "made a folder", f"there are no {kind}"
+    for path in paths:
+        os.chmod(path.parent, 0o700)
+        os.chmod(path, 0o600)
+        DAMAGES[damage](path)
