@@ -31,10 +31,10 @@ $(VENV)/bin/python:
 
 $(VENV)/demo: $(VENV)/bin/python pyproject.toml
 	@echo "installing mlbuild into $(VENV) …"
-	@$(BIN)/python -m pip install -q -e . && touch $@
+	@$(BIN)/python -m pip install -qq -e . && touch $@
 
 $(VENV)/test: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/python -m pip install -q -e '.[test]' && touch $@ $(VENV)/demo
+	@$(BIN)/python -m pip install -qq -e '.[test]' && touch $@ $(VENV)/demo
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -345,9 +345,9 @@ class _Build:
                     f"and this host has {memory >> 20} MiB"
                 )
         downloads = os.path.join(self._config.cache_dir, "downloads")
-        logs = os.path.join(self._store.root, "runs", self._invocation.id, "logs")
+        logs = ""
         if not request.dry_run:
-            os.makedirs(logs, exist_ok=True)
+            logs = self._store.run_folder(self._invocation.id)
             os.makedirs(downloads, mode=0o700, exist_ok=True)
         toolchain = Toolchain(
             os.path.join(self._config.cache_dir, "tools"),

@@ -7,8 +7,11 @@ import zlib
 from dataclasses import dataclass
 
 from mlbuild import columns
+from mlbuild.core.digest import digest_of
 from mlbuild.core.plan import Plan, pack, unpack
 from mlbuild.workspace import Workspace
+
+_CHECK = 64  # bytes of its digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,10 @@ def recall(workspace: Workspace, words: tuple[str, ...]) -> Planned | None:
     """Return the plan kept for a request, unless something that it was read from has changed."""
     try:
         with open(_place(workspace, words), "rb") as file:
-            asked, files, looks, folders, listings, packed = marshal.load(file)  # noqa: S302 - ours
+            content = file.read()
+        if content[:_CHECK] != _check(content[_CHECK:]):
+            return None
+        asked, files, looks, folders, listings, packed = marshal.loads(content[_CHECK:])  # noqa: S302 - ours
     except (OSError, ValueError, EOFError, TypeError):
         return None
     if asked != _asked(words) or columns.take(list(files), at=None, follow=True) != looks:
@@ -50,21 +56,19 @@ def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, sinc
     temporary = f"{place}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(place), exist_ok=True)
+        body = marshal.dumps(
+            (_asked(words), planned.files, looks, planned.folders, listings, pack(planned.plan))
+        )
         with open(temporary, "wb") as file:
-            marshal.dump(
-                (
-                    _asked(words),
-                    planned.files,
-                    looks,
-                    planned.folders,
-                    listings,
-                    pack(planned.plan),
-                ),
-                file,
-            )
+            file.write(_check(body) + body)
         os.replace(temporary, place)
     except OSError:
         return
+
+
+def _check(body: bytes) -> bytes:
+    """Return what must stand before `body`: damage must not pass for a plan."""
+    return digest_of(body).hash.encode()
 
 
 def _asked(words: tuple[str, ...]) -> tuple[str, ...]:

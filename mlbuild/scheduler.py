@@ -408,4 +408,7 @@ class Scheduler:
         self._outcome.interrupted = True
         self._worker.cancel()
         while self._running:
-            self._take(self._answers.get())
+            try:
+                self._take(self._answers.get())
+            except KeyboardInterrupt:
+                continue  # the running commands end within seconds, and nothing is left behind

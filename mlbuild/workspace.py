@@ -53,7 +53,7 @@ class Workspace:
         """The folder of what may be deleted at any time; made on first use, invisible to git."""
         folder = os.path.join(self.root, STATE)
         ignore = os.path.join(folder, ".gitignore")
-        if not os.path.isfile(ignore):
+        if not os.path.lexists(ignore):
             try:
                 os.makedirs(folder, exist_ok=True)
                 with open(ignore, "w", encoding="utf-8") as file:

@@ -256,12 +256,15 @@ def _remembered(cache: str, stamps: str, compute: Callable[[], str]) -> str:
             text, _, check = file.read().rpartition("\n")
             if blake3(text.encode()).hexdigest() == check:
                 return text
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError):  # absent or damaged
         pass
     text = compute()
     os.makedirs(cache, mode=0o700, exist_ok=True)
     fresh = f"{path}.{os.getpid()}"
     with open(fresh, "w", encoding="utf-8") as file:
         file.write(f"{text}\n{blake3(text.encode()).hexdigest()}")
-    os.replace(fresh, path)
+    try:
+        os.replace(fresh, path)
+    except IsADirectoryError:  # damage: the next process computes it again
+        os.unlink(fresh)
     return text

@@ -214,10 +214,8 @@ class Loader:
         try:
             with open(place, "rb") as file:
                 program = lang.program_from(file.read())
-        except FileNotFoundError:
-            program = None
-        except (ValueError, EOFError, TypeError, InputError):
-            program = None  # damaged: compile again
+        except (OSError, ValueError, EOFError, TypeError, InputError):
+            program = None  # absent or damaged
         if program is None:
             program = lang.compile_file(source, path, dialect=dialect)
             _keep(place, lang.program_bytes(program))

@@ -64,9 +64,12 @@ class Resolver:
         claimed = home.outputs.get(label.name)
         if claimed is not None:
             return TargetOutput(claimed, label.name)
-        for name, target in home.targets.items():
-            if label.name.startswith(name + "/"):
-                return TargetOutput(target, label.name[len(name) + 1 :])
+        at = label.name.find("/")
+        while at > 0:
+            target = home.targets.get(label.name[:at])
+            if target is not None:
+                return TargetOutput(target, label.name[at + 1 :])
+            at = label.name.find("/", at + 1)
         file = self._file(label, span)
         if file is None:
             raise self._unknown(label, home, span=span)

@@ -15,6 +15,7 @@ half. Bytes come before the result that names them. Durability is `private.py`'s
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Self
@@ -35,6 +36,8 @@ from mlbuild.store.trees import Trees
 from mlbuild.store.verify import Report, verify
 
 VERSION = 1
+KEPT_RUNS = 100  # at least so many folders of logs stay
+KEPT_FOR = 7 * 24 * 3600 * 10**9  # ns
 _FOLDERS = ("cas", "cas-x", "trees", "ac", "manifests", "locks", "tmp", "runs", "checkpoints")
 _CLOCK_STEP = 120 * 10**9  # ns that the clock may have been set back while writes were going on
 
@@ -70,7 +73,7 @@ def _check(root: str) -> None:
     if owner.st_mode & 0o077:
         os.chmod(root, 0o700)
     found = files.read_file(f"{root}/version")
-    if found is None:
+    if found is None or not found.strip().isdigit():  # absent or damaged
         _make(root)
         found = files.read_file(f"{root}/version") or b""
     version = found.strip()
@@ -89,6 +92,8 @@ def _make(root: str) -> None:
     name = f"{root}/version-{os.getpid()}"
     files.remove(name)
     files.write_new(name, b"%d\n" % VERSION, mode=0o600)
+    if os.path.isdir(f"{root}/version"):
+        os.rename(f"{root}/version", f"{root}/quarantine/{os.path.basename(name)}")
     os.rename(name, f"{root}/version")
 
 
@@ -284,8 +289,18 @@ class DiskStore:
         return self._folder(f"checkpoints/{key}")
 
     def run_folder(self, invocation: str) -> str:
-        """Return the absolute path of the folder of one invocation's logs and events."""
-        return self._folder(f"runs/{invocation}")
+        """Return the absolute path of the folder of one invocation's logs.
+
+        Folders older than a week go, as long as there are many newer ones.
+        """
+        path = self._folder(f"runs/{invocation}/logs")
+        with files.disk_errors(self.root):
+            known = sorted(os.listdir(f"{self.root}/runs"))
+            for name in known[:-KEPT_RUNS]:
+                old = f"{self.root}/runs/{name}"
+                if time.time_ns() - _mtime(old) > KEPT_FOR:
+                    files.remove(old)
+        return path
 
     def _folder(self, name: str) -> str:
         path = f"{self.root}/{name}"

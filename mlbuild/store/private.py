@@ -13,6 +13,7 @@ systems keep the order of names, so the marker reaches the disk no later than wh
   the marker is hashed before the store is used (`disk.py`); what is wrong becomes a miss.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -201,7 +202,13 @@ def take(path: str) -> int | None:
     it locked is still the one under that name.
     """
     while True:
-        fd = os.open(path, _LOCK_FLAGS, 0o600)
+        try:
+            fd = os.open(path, _LOCK_FLAGS, 0o600)
+        except OSError as error:
+            if error.errno not in {errno.EISDIR, errno.ELOOP}:
+                raise
+            files.remove(path)  # damage: no lock of ours is a folder or a link
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.stat(path, follow_symlinks=False).st_ino == os.fstat(fd).st_ino:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mlbuild.store import files
+from mlbuild.store.private import boot_id
 from tests.harness import Build
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -200,7 +202,7 @@ def truncated(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def flipped(path: Path, *, part: float) -> None:
+def flipped(path: Path, *, part: float = 0.5) -> None:
     """Flip one bit; the size and the inode stay."""
     content = bytearray(path.read_bytes())
     if content:
@@ -222,9 +224,7 @@ def made_a_folder(path: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "truncated": truncated,
-    "a bit at the start flipped": lambda path: flipped(path, part=0.02),
-    "a bit in the middle flipped": lambda path: flipped(path, part=0.5),
-    "a bit at the end flipped": lambda path: flipped(path, part=0.99),
+    "a bit flipped": flipped,
     "deleted": Path.unlink,
     "emptied": emptied,
     "made a folder": made_a_folder,
@@ -242,7 +242,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Build, dict[str, De
         build("//...")
         expected[text] = delivered(build)
     built = Build(folder / "1" / "workspace", cache=folder / "1" / "cache")
-    shutil.rmtree(built.cache / "sandbox")  # many files, made again when needed
+    (built.cache / "sandbox").rename(folder / "sandbox")  # many files, shared by all copies
     return built, expected
 
 
@@ -251,6 +251,7 @@ def copied(whole: tuple[Build, dict[str, Delivered]], tmp_path: Path) -> Iterato
     """Return a copy of the built workspace and its cache, with state of its own."""
     cache = tmp_path / "cache"
     subprocess.run(["cp", "-a", whole[0].cache, cache], check=True)
+    os.symlink(whole[0].cache.parent.parent / "sandbox", cache / "sandbox")
     build = whole[0].copy(tmp_path / "workspace", cache=cache)
     time.sleep(0.03)  # what was written just now is no ground for an answer to be kept
     build("//...")
@@ -265,25 +266,131 @@ def test_any_file_may_be_damaged(
     copied: Build, whole: tuple[Build, dict[str, Delivered]], kind: str, damage: str
 ) -> None:
     _, expected = whole
-    for text in ("1\n", "2\n"):  # the same again; then with an action that needs what is damaged
-        harm(copied, kind, damage)
-        copied.file("b.txt", text)
+    if kind != "answers":
+        shutil.rmtree(copied.root / ".mlbuild" / "requests")
+    dead = leave_as_if_killed(copied)
+    assert harm(copied, kind, damage), f"there are no {kind}"
 
-        done = copied.run("build", "--json", "//...")
+    again = copied.run("build", "--json", "//...")  # takes the results that are known
+    assert again.code == 0, again.stderr
+    assert delivered(copied) == expected["1\n"]
 
-        assert done.code == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        assert delivered(copied) == expected[text]
+    harm(copied, kind, damage)
+    copied.file("b.txt", "2\n").edit("BUILD.ml", "process(", "# comment\nprocess(")
+    done = copied.run("build", "--json", "//...")  # evaluates, and runs an action
+
+    assert done.code == 0, done.stderr
+    assert "Traceback" not in again.stderr + done.stderr
+    assert delivered(copied) == expected["2\n"]
+    assert not os.path.exists(dead)
+    assert os.listdir(copied.cache / "locks") == []
 
 
-def harm(build: Build, kind: str, damage: str) -> None:
-    """Damage all files of a kind. Nothing is there to be damaged after some damages."""
-    (build.cache / "locks" / "00").write_bytes(b"/nowhere/log\0")  # as a killed holder leaves it
+def leave_as_if_killed(build: Build) -> str:
+    """Leave what a killed process leaves: its folder, its lock, a key's lock."""
+    dead = f"{build.cache}/tmp/4194305-{boot_id()}-0"
+    os.makedirs(dead + "/1")
+    Path(dead, "1", "half").write_text("half")
+    Path(dead + ".lock").touch()
+    Path(build.cache, "locks", "00").write_bytes(b"/nowhere/log\0")
+    return dead
+
+
+def harm(build: Build, kind: str, damage: str) -> int:
+    """Damage all files of a kind; return how many there were."""
     pattern, chosen = KINDS[kind]
     paths = [path for path in build.root.parent.glob(pattern) if path.is_file() and chosen(path)]
-    paths = [path for path in paths if not path.is_symlink()]
-    assert paths or damage == "made a folder", f"there are no {kind}"
     for path in paths:
         os.chmod(path.parent, 0o700)
         os.chmod(path, 0o600)
         DAMAGES[damage](path)
+    return len(paths)
+
+
+def test_no_flipped_bit_of_a_plan_is_believed(copied: Build) -> None:
+    for part in (0.001, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.999):
+        shutil.rmtree(copied.root / ".mlbuild" / "requests", ignore_errors=True)
+        (plan,) = (copied.root / ".mlbuild" / "plans").iterdir()
+        flipped(plan, part=part)
+
+        done = copied("//...")
+
+        assert done.ran == [], "the keys are what they were"
+
+
+@pytest.mark.parametrize("damage", [one for one in DAMAGES if one != "a bit flipped"])
+def test_the_version_of_the_store_may_be_damaged(copied: Build, damage: str) -> None:
+    DAMAGES[damage](copied.cache / "version")
+    copied.file("b.txt", "2\n")
+
+    assert copied("//...").ran == ["//:last"]
+    assert (copied.cache / "version").read_text() == "1\n"
+
+
+def test_deleted_outputs_come_back(copied: Build, whole: tuple[Build, dict[str, Delivered]]) -> None:
+    _, expected = whole
+    out = copied.root / "mlbuild-out"
+    for deleted in (out / "last", out / "it", out):
+        shutil.rmtree(deleted) if deleted == out else deleted.unlink()
+
+        assert copied("//...").ran == []
+
+        assert delivered(copied) == expected["1\n"]
+
+
+def test_an_output_link_that_shows_something_else_is_put_right(
+    copied: Build, whole: tuple[Build, dict[str, Delivered]]
+) -> None:
+    _, expected = whole
+    link, other = copied.root / "mlbuild-out" / "last", copied.root / "other"
+    other.mkdir()
+    (other / "last.txt").write_text("something else")
+    for target in (other, copied.root / "nowhere", os.readlink(copied.root / "mlbuild-out/upper")):
+        link.unlink()
+        link.symlink_to(target)
+
+        assert copied("//...").ran == []
+
+        assert delivered(copied) == expected["1\n"]
+    assert (other / "last.txt").read_text() == "something else"
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_something_of_the_user_where_an_output_belongs_is_named_and_kept(
+    copied: Build, whole: tuple[Build, dict[str, Delivered]], kind: str
+) -> None:
+    _, expected = whole
+    place = copied.root / "mlbuild-out" / "last"
+    place.unlink()
+    mine = place if kind == "a file" else place / "notes.txt"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+
+    refused = copied.run("//...")
+
+    assert refused.code == 2
+    assert "`" + str(mine) + "` is not of mlbuild" in refused.stderr
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    copied("//...")
+    assert delivered(copied) == expected["1\n"]
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("name", ["it/run", "it/big", "it/tree/leaf", "upper/upper.txt"])
+def test_a_damaged_input_is_made_whole_before_it_is_used(
+    copied: Build, whole: tuple[Build, dict[str, Delivered]], name: str, both: bool
+) -> None:
+    _, expected = whole
+    place = (copied.root / "mlbuild-out" / name).resolve()
+    digest = files.hash_path(str(place))
+    assert digest is not None
+    for path in (place, *copied.cache.glob(f"cas*/*/{digest.hash}")) if both else (place,):
+        os.chmod(path, 0o600)
+        flipped(path)
+    copied.file("b.txt", "2\n")
+
+    done = copied("//...")
+
+    assert "//:last" in done.ran
+    assert delivered(copied) == expected["2\n"]

@@ -10,7 +10,6 @@ import pytest
 from mlbuild.exec import cgroup
 from tests.harness import Build, Finished
 
-
 WRITE = """
 import os
 for name in ("out", "m.json"):

@@ -1,0 +1,88 @@
+"""The examples build as they are shipped, and do what the tutorial says of them."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from tests.harness import REPOSITORY, Build
+
+ALL = ["//:env", "//data:mnist", "//data:mnist_test", "//models:lenet", "//models:lenet_eval"]
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return a copy of the digits example, trained as it is shipped."""
+    folder = tmp_path_factory.mktemp("lenet")
+    shutil.copytree(
+        REPOSITORY / "examples/lenet",
+        folder / "lenet",
+        ignore=shutil.ignore_patterns("mlbuild-out", ".mlbuild"),
+    )
+    build = Build(folder / "lenet", cache=folder / "cache")
+    first = build("//...")
+    assert sorted(first.ran + first.cached) == ALL
+    assert first.report["metrics"]["//models:lenet_eval"]["accuracy"] >= 0.97
+    return build
+
+
+def test_a_second_build_of_lenet_runs_nothing_wherever_it_is(lenet: Build, tmp_path: Path) -> None:
+    assert lenet("//...").ran == []
+
+    shutil.rmtree(lenet.root / "mlbuild-out")
+    shutil.rmtree(lenet.root / ".mlbuild")
+    assert lenet("//...").ran == []
+    assert lenet.copy(tmp_path / "elsewhere")("//...").ran == []
+
+
+def test_what_an_edit_of_lenet_runs_and_why(lenet: Build, tmp_path: Path) -> None:
+    other = lenet.copy(tmp_path / "other")
+    other.edit("models/BUILD.ml", '"epochs": 5', '"epochs": 1')
+    other.edit("models/BUILD.ml", ">= 0.95", ">= 0.5")
+    other("//...")
+
+    other.edit("models/BUILD.ml", '"lr": 0.05', '"lr": 0.06')
+    assert other("//...").ran == ["//models:lenet", "//models:lenet_eval"]
+    why = other.run("why", "//models:lenet").stdout
+    assert "params.lr" in why
+    assert "0.05 → 0.06" in why
+
+    script = other.root / "models/train.py"
+    script.write_text(script.read_text() + "# a comment\n")
+    assert other("//...").ran == ["//models:lenet"]  # the model's bytes are the same
+
+    other.edit("models/BUILD.ml", '    "layers.py",\n', "")
+    failed = other.run("//...")
+    assert failed.code == 1
+    assert "`models/layers.py`" in failed.stderr
+    assert "`srcs` of `//models:lenet`" in failed.stderr
+
+
+def test_the_hello_example_builds(tmp_path: Path) -> None:
+    shutil.copytree(
+        REPOSITORY / "examples/hello",
+        tmp_path / "hello",
+        ignore=shutil.ignore_patterns("mlbuild-out", ".mlbuild"),
+    )
+    build = Build(tmp_path / "hello", cache=tmp_path / "cache")
+
+    assert len(build("//...").ran) == 3
+
+
+def test_the_wheel_holds_the_rules_and_the_grammar(tmp_path: Path) -> None:
+    (wheel,) = WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"])
+
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    shipped = {f"mlbuild/_rules/{path.relative_to(REPOSITORY / 'rules')}" for path in _rules()}
+    assert shipped <= names
+    assert "mlbuild/lang/grammar.lark" in names
+    assert not {name for name in names if name.startswith(("tests", "bench"))}
+
+
+def _rules() -> list[Path]:
+    found = [*(REPOSITORY / "rules").rglob("*.bzl"), *(REPOSITORY / "rules").rglob("*.py")]
+    assert found
+    return found
