@@ -27,6 +27,8 @@ from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.worker import Done, Failed, LostInput, Started, Task, Waiting, Worker
 
+PATIENCE = 5  # times that an action is lined up again because an input was lost
+
 
 class State(Enum):
     """Where an action stands."""
@@ -118,6 +120,7 @@ class Scheduler:
         self._ready: list[tuple[int, str]] = []
         self._runnable: list[tuple[int, str]] = []
         self._forced: set[str] = set()
+        self._losses: dict[str, int] = {}  # how often an action found an input lost
         self._tasks: dict[str, Task] = {}
         self._answers: queue.SimpleQueue[Started | Waiting | Done | Failed | LostInput] = (
             queue.SimpleQueue()
@@ -392,6 +395,11 @@ class Scheduler:
     def _again(self, action: Action, path: str) -> None:
         """Run the producer of an input whose bytes were lost once more, then `action`."""
         producer = self._producers.get(path)
+        self._losses[action.id] = self._losses.get(action.id, 0) + 1
+        if self._losses[action.id] > PATIENCE:
+            reason = f"its input `{path}` changes or vanishes whenever it is used"
+            self._fail(action, self._outcome.keys[action.id], Failure(reason, "host"))
+            return
         self._move(action.id, State.WAITING)
         if producer is None:  # a source changed while it was staged: take its digest anew
             self._outcome.contents.update(self._sources.contents({path: self._plan.sources[path]}))

@@ -180,7 +180,6 @@ KINDS: dict[str, tuple[str, Callable[[Path], bool]]] = {
     "stamps of large blobs": ("cache/cas*/*/*.stamp", lambda _: True),
     "small files of trees": ("cache/trees/*/*/*.txt", lambda _: True),
     "large files of trees": ("cache/trees/*/*/big", lambda _: True),
-    "executable files of trees": ("cache/trees/*/*/run", lambda _: True),
     "files of output trees": ("cache/trees/*/*/tree/leaf", lambda _: True),
     "stamps of trees": ("cache/trees/*/*.stamps", lambda _: True),
     "results": ("cache/ac/*/*", lambda _: True),
@@ -248,42 +247,60 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Build, dict[str, De
 
 @pytest.fixture
 def copied(whole: tuple[Build, dict[str, Delivered]], tmp_path: Path) -> Iterator[Build]:
-    """Return a copy of the built workspace and its cache, with state of its own."""
+    """Return a copy of the built workspace and its cache, nothing built in it yet."""
     cache = tmp_path / "cache"
     subprocess.run(["cp", "-a", whole[0].cache, cache], check=True)
     os.symlink(whole[0].cache.parent.parent / "sandbox", cache / "sandbox")
-    build = whole[0].copy(tmp_path / "workspace", cache=cache)
-    time.sleep(0.03)  # what was written just now is no ground for an answer to be kept
-    build("//...")
-    yield build
+    yield whole[0].copy(tmp_path / "workspace", cache=cache)
     for folder, _, _ in os.walk(cache):
         os.chmod(folder, 0o700)
 
 
+@pytest.fixture
+def settled(copied: Build) -> Build:
+    """Return such a copy with outputs, and with state of its own that answers are given from."""
+    time.sleep(0.03)  # what was written just now is no ground for an answer to be kept
+    copied("//...")
+    return copied
+
+
+def check_damage(build: Build, expected: dict[str, Delivered], kind: str, damage: str) -> None:
+    """Damage all files of a kind and build; once more, with something to evaluate and to run."""
+    dead = leave_as_if_killed(build)
+    assert harm(build, kind, damage), f"there are no {kind}"
+
+    first = build.run("build", "--json", "//...")
+    assert first.code == 0, first.stderr
+    assert delivered(build) == expected["1\n"]
+
+    harm(build, kind, damage)
+    build.file("b.txt", "2\n").edit("BUILD.ml", "process(", "# comment\nprocess(")
+    second = build.run("build", "--json", "//...")
+    assert second.code == 0, second.stderr
+    assert delivered(build) == expected["2\n"]
+
+    assert "Traceback" not in first.stderr + second.stderr
+    assert not os.path.exists(dead)
+    assert os.listdir(build.cache / "locks") == []
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_any_file_may_be_damaged(
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][0].startswith("cache")])
+def test_any_file_of_the_store_may_be_damaged(
     copied: Build, whole: tuple[Build, dict[str, Delivered]], kind: str, damage: str
 ) -> None:
-    _, expected = whole
-    if kind != "answers":
-        shutil.rmtree(copied.root / ".mlbuild" / "requests")
-    dead = leave_as_if_killed(copied)
-    assert harm(copied, kind, damage), f"there are no {kind}"
+    check_damage(copied, whole[1], kind, damage)
 
-    again = copied.run("build", "--json", "//...")  # takes the results that are known
-    assert again.code == 0, again.stderr
-    assert delivered(copied) == expected["1\n"]
 
-    harm(copied, kind, damage)
-    copied.file("b.txt", "2\n").edit("BUILD.ml", "process(", "# comment\nprocess(")
-    done = copied.run("build", "--json", "//...")  # evaluates, and runs an action
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][0].startswith("work")])
+def test_any_file_of_the_state_may_be_damaged(
+    settled: Build, whole: tuple[Build, dict[str, Delivered]], kind: str, damage: str
+) -> None:
+    if kind != "answers":  # else nothing but the answer is read
+        shutil.rmtree(settled.root / ".mlbuild" / "requests")
 
-    assert done.code == 0, done.stderr
-    assert "Traceback" not in again.stderr + done.stderr
-    assert delivered(copied) == expected["2\n"]
-    assert not os.path.exists(dead)
-    assert os.listdir(copied.cache / "locks") == []
+    check_damage(settled, whole[1], kind, damage)
 
 
 def leave_as_if_killed(build: Build) -> str:
@@ -307,13 +324,13 @@ def harm(build: Build, kind: str, damage: str) -> int:
     return len(paths)
 
 
-def test_no_flipped_bit_of_a_plan_is_believed(copied: Build) -> None:
+def test_no_flipped_bit_of_a_plan_is_believed(settled: Build) -> None:
     for part in (0.001, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.999):
-        shutil.rmtree(copied.root / ".mlbuild" / "requests", ignore_errors=True)
-        (plan,) = (copied.root / ".mlbuild" / "plans").iterdir()
+        shutil.rmtree(settled.root / ".mlbuild" / "requests", ignore_errors=True)
+        (plan,) = (settled.root / ".mlbuild" / "plans").iterdir()
         flipped(plan, part=part)
 
-        done = copied("//...")
+        done = settled("//...")
 
         assert done.ran == [], "the keys are what they were"
 
@@ -324,73 +341,73 @@ def test_the_version_of_the_store_may_be_damaged(copied: Build, damage: str) -> 
     copied.file("b.txt", "2\n")
 
     assert copied("//...").ran == ["//:last"]
-    assert (copied.cache / "version").read_text() == "1\n"
+    assert (copied.cache / "version").read_text().strip() == "1"
 
 
-def test_deleted_outputs_come_back(copied: Build, whole: tuple[Build, dict[str, Delivered]]) -> None:
+def test_deleted_outputs_come_back(settled: Build, whole: tuple[Build, dict[str, Delivered]]) -> None:
     _, expected = whole
-    out = copied.root / "mlbuild-out"
+    out = settled.root / "mlbuild-out"
     for deleted in (out / "last", out / "it", out):
         shutil.rmtree(deleted) if deleted == out else deleted.unlink()
 
-        assert copied("//...").ran == []
+        assert settled("//...").ran == []
 
-        assert delivered(copied) == expected["1\n"]
+        assert delivered(settled) == expected["1\n"]
 
 
 def test_an_output_link_that_shows_something_else_is_put_right(
-    copied: Build, whole: tuple[Build, dict[str, Delivered]]
+    settled: Build, whole: tuple[Build, dict[str, Delivered]]
 ) -> None:
     _, expected = whole
-    link, other = copied.root / "mlbuild-out" / "last", copied.root / "other"
+    link, other = settled.root / "mlbuild-out" / "last", settled.root / "other"
     other.mkdir()
     (other / "last.txt").write_text("something else")
-    for target in (other, copied.root / "nowhere", os.readlink(copied.root / "mlbuild-out/upper")):
+    for target in (other, settled.root / "nowhere", os.readlink(settled.root / "mlbuild-out/upper")):
         link.unlink()
         link.symlink_to(target)
 
-        assert copied("//...").ran == []
+        assert settled("//...").ran == []
 
-        assert delivered(copied) == expected["1\n"]
+        assert delivered(settled) == expected["1\n"]
     assert (other / "last.txt").read_text() == "something else"
 
 
 @pytest.mark.parametrize("kind", ["a file", "a folder"])
 def test_something_of_the_user_where_an_output_belongs_is_named_and_kept(
-    copied: Build, whole: tuple[Build, dict[str, Delivered]], kind: str
+    settled: Build, whole: tuple[Build, dict[str, Delivered]], kind: str
 ) -> None:
     _, expected = whole
-    place = copied.root / "mlbuild-out" / "last"
+    place = settled.root / "mlbuild-out" / "last"
     place.unlink()
     mine = place if kind == "a file" else place / "notes.txt"
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
 
-    refused = copied.run("//...")
+    refused = settled.run("//...")
 
     assert refused.code == 2
     assert "`" + str(mine) + "` is not of mlbuild" in refused.stderr
     assert mine.read_text() == "mine"
     mine.unlink()
-    copied("//...")
-    assert delivered(copied) == expected["1\n"]
+    settled("//...")
+    assert delivered(settled) == expected["1\n"]
 
 
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("name", ["it/run", "it/big", "it/tree/leaf", "upper/upper.txt"])
 def test_a_damaged_input_is_made_whole_before_it_is_used(
-    copied: Build, whole: tuple[Build, dict[str, Delivered]], name: str, both: bool
+    settled: Build, whole: tuple[Build, dict[str, Delivered]], name: str, both: bool
 ) -> None:
     _, expected = whole
-    place = (copied.root / "mlbuild-out" / name).resolve()
+    place = (settled.root / "mlbuild-out" / name).resolve()
     digest = files.hash_path(str(place))
     assert digest is not None
-    for path in (place, *copied.cache.glob(f"cas*/*/{digest.hash}")) if both else (place,):
+    for path in (place, *settled.cache.glob(f"cas*/*/{digest.hash}")) if both else (place,):
         os.chmod(path, 0o600)
         flipped(path)
-    copied.file("b.txt", "2\n")
+    settled.file("b.txt", "2\n")
 
-    done = copied("//...")
+    done = settled("//...")
 
     assert "//:last" in done.ran
-    assert delivered(copied) == expected["2\n"]
+    assert delivered(settled) == expected["2\n"]
