@@ -37,6 +37,7 @@ from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.scheduler import Outcome, Scheduler, Settings
 from mlbuild.stamps import StatIndex
+from mlbuild.store import files
 from mlbuild.store.checkout import checkout
 from mlbuild.store.disk import DiskStore, open_store
 from mlbuild.unchanged import Trace
@@ -131,6 +132,7 @@ class Invocation:
         """Yield the local store and its history."""
         place = os.path.join(self._config.cache_dir, "history.sqlite")
         with (
+            files.full_disk(self._config.cache_dir),
             open_store(self._config.cache_dir) as store,
             Records(place, warn=lambda text: self._emit(Warned(text))) as records,
         ):

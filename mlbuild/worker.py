@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mlbuild.core import manifest as manifests
@@ -18,6 +18,7 @@ from mlbuild.errors import ActionError, GateError, InputError, Interrupted, Mlbu
 from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
 from mlbuild.exec.hints import wanted_files
 from mlbuild.exec.sandbox import SMALL, InputChanged
+from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
 
 LONG = 5.0  # seconds; what took longer is made durable at once
@@ -172,7 +173,8 @@ class Worker:
         """Bring `task` to its end. Never raises."""
         id_, key = task.action.id, task.key
         try:
-            return self._locked(task, tell)
+            with files.full_disk(self._store.root):
+                return self._locked(task, tell)
         except InputChanged as changed:
             return LostInput(id_, changed.path)
         except Interrupted as error:
@@ -251,7 +253,7 @@ class Worker:
             )
             failure = self._failure(task, run, execution, log)
             if failure is not None:
-                return Failed(action.id, task.key, failure)
+                return Failed(action.id, task.key, self._explained(failure))
             return self._keep(task, run, execution, log)
         finally:
             self._store.drop(scratch)
@@ -337,6 +339,13 @@ class Worker:
             f"add it to `{_attribute(path)}` of `{task.action.owner}`"
             for path in found
         )
+
+    def _explained(self, failure: Failure) -> Failure:
+        """Blame a full disk where there is one: the log may have found no room to say so."""
+        full = files.fullness(self._store.root)
+        if full is None or failure.kind == "interrupted":
+            return failure
+        return replace(failure, reason=full.message, kind="host", hints=full.hints)
 
     def _keep(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
         """Put outputs and result where they belong; refuse what is no complete success."""

@@ -46,6 +46,7 @@ class Build:
         self.cache = cache
         self.env: dict[str, str] = {}
         self.flags: list[str] = []
+        self.prefix: list[str] = []  # words before the command, such as `nice`
         root.mkdir(parents=True, exist_ok=True)
         if not (root / "mlbuild.toml").exists():
             self.file("mlbuild.toml", '[workspace]\nname = "test"\n')
@@ -80,7 +81,7 @@ class Build:
         return {**kept, "MLBUILD_CACHE_DIR": str(self.cache), "NO_COLOR": "1", **self.env}
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "mlbuild", *words]
+        return [*self.prefix, sys.executable, "-m", "mlbuild", *words]
 
     def run(self, *words: str, cwd: Path | None = None, timeout: float = 300) -> Finished:
         """Run `mlbuild WORDS...` to its end."""

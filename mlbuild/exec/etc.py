@@ -1,6 +1,8 @@
 """The `/etc` that a sandbox shows: one folder, made once per host, mounted as a whole."""
 
+import errno
 import os
+from collections.abc import Iterator
 
 from blake3 import blake3
 
@@ -16,28 +18,92 @@ _FILES = {
 }
 _COPIED = ("ld.so.cache", "alternatives", "ssl", "pki/tls", "pki/ca-trust/extracted")
 _LARGEST = 16 << 20  # bytes; no certificate bundle comes near
+_MOMENT = 315_532_800_000_000_000  # 1980-01-01 in ns: the mtime of all files there
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def prepare_etc(folder: str) -> str:
-    """Return the prepared `/etc` below `folder`, made anew when the host's own has changed."""
+    """Return the prepared `/etc` below `folder`.
+
+    It is made anew when the host's own has changed, or when it is not what it was: somebody
+    wrote there, or power failed before all of it was on the disk.
+    """
     place = f"{folder}/etc-{_stamp()}"
-    if os.path.isdir(place):
+    if _is_sealed(place):
         return place
     fresh = f"{place}.{os.getpid()}"
     try:
-        os.mkdir(fresh, 0o755)
-        for name, content in _FILES.items():
-            with open(f"{fresh}/{name}", "w", encoding="ascii") as file:
-                file.write(content)
-        for name in _COPIED:
-            os.makedirs(os.path.dirname(f"{fresh}/{name}"), exist_ok=True)
-            _copy(f"/etc/{name}", f"{fresh}/{name}")
+        _remove(fresh)  # a killed process may have had our number
+        _make(fresh)
+        with open(f"{fresh}.seal", "w", encoding="ascii") as file:
+            file.write(_looks(fresh))
+        _remove(place)
+        os.replace(f"{fresh}.seal", f"{place}.seal")
         os.rename(fresh, place)
     except OSError as error:
-        if os.path.isdir(place):  # another mlbuild was faster
+        _remove(fresh)
+        _remove(f"{fresh}.seal")
+        if _is_sealed(place):  # another mlbuild was faster
             return place
+        if error.errno in _NO_ROOM:
+            raise
         raise HostError(f"cannot prepare the /etc of sandboxes at `{place}`: {error}") from error
     return place
+
+
+def _make(fresh: str) -> None:
+    os.mkdir(fresh, 0o755)
+    for name, content in _FILES.items():
+        with open(f"{fresh}/{name}", "w", encoding="ascii") as file:
+            file.write(content)
+    for name in _COPIED:
+        os.makedirs(os.path.dirname(f"{fresh}/{name}"), exist_ok=True)
+        _copy(f"/etc/{name}", f"{fresh}/{name}")
+    for entry in _files(fresh):
+        os.utime(entry.path, ns=(_MOMENT, _MOMENT), follow_symlinks=False)
+
+
+def _is_sealed(place: str) -> bool:
+    """Say whether the folder at `place` looks as it did when it was made."""
+    try:
+        with open(f"{place}.seal", encoding="ascii") as file:
+            return file.read() == _looks(place)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _looks(place: str) -> str:
+    """Return a digest of what `stat` says of files, and of the names of links, at `place`."""
+    start, parts = len(place), []
+    for entry in _files(place):
+        look = ""
+        if not entry.is_symlink():
+            it = entry.stat(follow_symlinks=False)
+            look = f"{it.st_mode} {it.st_size} {it.st_mtime_ns}"
+        parts.append(f"{entry.path[start:]}\0{look}")
+    return blake3("\0".join(sorted(parts)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _files(folder: str) -> "Iterator[os.DirEntry[str]]":
+    """Yield all that lies below `folder` and is no folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            else:
+                yield entry
+
+
+def _remove(path: str) -> None:
+    """Remove a file or a folder. It may be absent."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        from shutil import rmtree  # noqa: PLC0415 - only after damage
+
+        rmtree(path)
 
 
 def _stamp() -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from mlbuild.core.action import Json
+from mlbuild.store.files import fullness
 
 VERSION = 1  # of the table, in the file's own field for that
 PATIENCE = 5.0  # seconds that another process may keep the database
@@ -148,6 +149,10 @@ class Records:
         return otherwise
 
     def _open(self, sqlite3: Any) -> None:
+        # SQLite maps a file; where the disk has no room for its pages the kernel kills us.
+        if fullness(os.path.dirname(self._path)) is not None:
+            self._give_up(f"the history `{self._path}` is not written: no space is left")
+            raise sqlite3.OperationalError("full")
         self._database = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level="IMMEDIATE")
         found = os.stat(self._path)
         self._opened = found.st_dev, found.st_ino

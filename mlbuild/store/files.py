@@ -23,6 +23,7 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEP = 64  # folders held open at once while a tree is removed
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_TIGHT = 1 << 20  # bytes; a disk with less is full
 _NO_OFFLOAD = {errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EBADF}
 _serial = count()
 
@@ -36,16 +37,46 @@ def disk_errors(root: str) -> Iterator[None]:
         raise _in_words(error, root) from error
 
 
+@contextmanager
+def full_disk(root: str) -> Iterator[None]:
+    """Turn what has no room into a sentence, and no more: other errors may be no fault of disks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {*_FULL, errno.EFBIG}:
+            raise
+        raise _in_words(error, root) from error
+
+
+def fullness(root: str) -> HostError | None:
+    """Return what to tell the user when the disk of the store at `root` is full."""
+    try:
+        room = os.statvfs(root)
+    except OSError:
+        return None
+    # Root may use what is kept back for it.
+    blocks = room.f_bfree if os.geteuid() == 0 else room.f_bavail
+    return _no_space(root) if blocks * room.f_frsize < _TIGHT else None
+
+
+def _no_space(root: str) -> HostError:
+    return HostError(
+        f"no space is left for the store `{root}` ({_free(root)})",
+        hints=("free some space, or set MLBUILD_CACHE_DIR to a folder on a larger disk",),
+    )
+
+
 def _in_words(error: OSError, root: str) -> HostError:
     named = error.filename2 or error.filename
     place = os.fsdecode(named) if isinstance(named, str | bytes) else root
     if error.errno in _FULL:
-        return HostError(
-            f"no space is left for the store `{root}` ({_free(root)})",
-            hints=("free some space, or set MLBUILD_CACHE_DIR to a folder on a larger disk",),
-        )
+        if place.startswith("/") and not f"{place}/".startswith(f"{root}/"):
+            folder = os.path.dirname(place)
+            return HostError(f"no space is left for `{place}` ({_free(folder)})")
+        return _no_space(root)
     if error.errno == errno.EFBIG:
-        return HostError(f"`{place}` would become larger than this host allows ({_free(root)})")
+        named = f"`{place}`" if place != root else f"a file in the store `{root}`"
+        return HostError(f"{named} would become larger than this host allows ({_free(root)})")
     if error.errno == errno.EROFS:
         return HostError(
             f"the store `{root}` lies on a read-only file system",
@@ -229,7 +260,6 @@ def empty(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        os.fchmod(top, 0o700)
         _empty_all(top)
     finally:
         os.close(top)
@@ -250,12 +280,13 @@ def _remove_folder(fd: int | None, name: str) -> None:
 
 def _empty_all(top: int) -> None:
     """Remove everything in the open folder."""
-    while names := os.listdir(top):
-        _empty(top, names, top=top, depth=0)
+    while _empty(top, os.listdir(top), top=top, depth=0):
+        pass
 
 
-def _empty(fd: int, names: list[str], *, top: int, depth: int) -> None:
-    """Remove `names` in the open folder; what lies too deep is first moved up to `top`."""
+def _empty(fd: int, names: list[str], *, top: int, depth: int) -> bool:
+    """Remove `names` in the open folder; say whether something too deep was moved up to `top`."""
+    moved = False
     for name in names:
         try:
             os.unlink(name, dir_fd=fd)
@@ -264,15 +295,22 @@ def _empty(fd: int, names: list[str], *, top: int, depth: int) -> None:
             continue
         except IsADirectoryError:
             pass
+        try:
+            os.rmdir(name, dir_fd=fd)  # most are empty
+            continue
+        except OSError:
+            pass
         if depth == _DEEP:
             os.rename(name, f".{os.getpid()}-{next(_serial)}", src_dir_fd=fd, dst_dir_fd=top)
+            moved = True
             continue
         inner = open_folder(name, at=fd)
         try:
-            _empty(inner, os.listdir(inner), top=top, depth=depth + 1)
+            moved |= _empty(inner, os.listdir(inner), top=top, depth=depth + 1)
         finally:
             os.close(inner)
         os.rmdir(name, dir_fd=fd)
+    return moved
 
 
 def usage(path: str, *, seen: set[int]) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -89,7 +88,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Delivered]:
 def test_a_kill_at_any_moment_costs_no_more_than_the_time(
     build: Build, expected: dict[str, Delivered], seed: int
 ) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
     chain(build)
     for number in range(5):
         text = chance.choice(list(expected))
@@ -305,7 +304,7 @@ def test_any_file_of_the_state_may_be_damaged(
 
 def leave_as_if_killed(build: Build) -> str:
     """Leave what a killed process leaves: its folder, its lock, a key's lock."""
-    dead = f"{build.cache}/tmp/4194305-{boot_id()}-0"
+    dead = str(build.cache / "tmp" / f"4194305-{boot_id()}-0")
     os.makedirs(dead + "/1")
     Path(dead, "1", "half").write_text("half")
     Path(dead + ".lock").touch()
@@ -344,7 +343,9 @@ def test_the_version_of_the_store_may_be_damaged(copied: Build, damage: str) -> 
     assert (copied.cache / "version").read_text().strip() == "1"
 
 
-def test_deleted_outputs_come_back(settled: Build, whole: tuple[Build, dict[str, Delivered]]) -> None:
+def test_deleted_outputs_come_back(
+    settled: Build, whole: tuple[Build, dict[str, Delivered]]
+) -> None:
     _, expected = whole
     out = settled.root / "mlbuild-out"
     for deleted in (out / "last", out / "it", out):
@@ -362,7 +363,11 @@ def test_an_output_link_that_shows_something_else_is_put_right(
     link, other = settled.root / "mlbuild-out" / "last", settled.root / "other"
     other.mkdir()
     (other / "last.txt").write_text("something else")
-    for target in (other, settled.root / "nowhere", os.readlink(settled.root / "mlbuild-out/upper")):
+    for target in (
+        other,
+        settled.root / "nowhere",
+        os.readlink(settled.root / "mlbuild-out/upper"),
+    ):
         link.unlink()
         link.symlink_to(target)
 
@@ -393,16 +398,17 @@ def test_something_of_the_user_where_an_output_belongs_is_named_and_kept(
     assert delivered(settled) == expected["1\n"]
 
 
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("where", ["in the tree", "everywhere"])
 @pytest.mark.parametrize("name", ["it/run", "it/big", "it/tree/leaf", "upper/upper.txt"])
 def test_a_damaged_input_is_made_whole_before_it_is_used(
-    settled: Build, whole: tuple[Build, dict[str, Delivered]], name: str, both: bool
+    settled: Build, whole: tuple[Build, dict[str, Delivered]], name: str, where: str
 ) -> None:
     _, expected = whole
     place = (settled.root / "mlbuild-out" / name).resolve()
     digest = files.hash_path(str(place))
     assert digest is not None
-    for path in (place, *settled.cache.glob(f"cas*/*/{digest.hash}")) if both else (place,):
+    blobs = settled.cache.glob(f"cas*/*/{digest.hash}") if where == "everywhere" else ()
+    for path in (place, *blobs):
         os.chmod(path, 0o600)
         flipped(path)
     settled.file("b.txt", "2\n")
@@ -411,3 +417,100 @@ def test_a_damaged_input_is_made_whole_before_it_is_used(
 
     assert "//:last" in done.ran
     assert delivered(settled) == expected["2\n"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "deleted", "emptied", "made a folder"])
+def test_the_etc_of_sandboxes_may_be_damaged(build: Build, damage: str) -> None:
+    build.file("a.txt", "1").genrule("who", "cat; id -un; cat /etc/nsswitch.conf", "a.txt")
+    build("//...")
+    before = build.output("who/who.txt")
+    for name in ("passwd", "nsswitch.conf"):
+        (file,) = build.cache.glob(f"sandbox/etc-*/{name}")
+        DAMAGES[damage](file)
+        build.env["MLBUILD_SALT"] = name
+
+        assert build("//...").ran == ["//:who"]
+
+        assert build.output("who/who.txt") == before
+
+
+# disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB."""
+    image, at = tmp_path / "image", tmp_path / "disk"
+    with image.open("wb") as opened:
+        opened.truncate(12 << 20)
+    at.mkdir()
+    for command in (
+        ["mkfs.ext4", "-q", "-m", "0", str(image)],
+        ["mount", "-o", "loop", str(image), str(at)],
+    ):
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("no loop mounts here")
+    yield at
+    subprocess.run(["umount", str(at)], check=True)
+
+
+@root_only
+@pytest.mark.parametrize("left", [0, 4 << 10, 12 << 10, 40 << 10, 2 << 20])
+def test_a_full_disk_is_named_and_then_the_same_command_works(
+    small_disk: Path, tmp_path: Path, left: int
+) -> None:
+    build = Build(tmp_path / "workspace", cache=small_disk / "cache")
+    build.file("a.txt", "1").genrule("small", "cat", "a.txt")("//...")
+    build.file("BUILD.ml", 'genrule(name = "large", outs = ["o"], cmd = "seq 900000 > $@")')
+    fill(small_disk / "ballast", left=left)
+
+    full = build.run("//:large")
+
+    assert full.code == 36, full.stderr
+    assert f"no space is left for the store `{build.cache}` (0." in full.stderr
+    assert " MiB free)" in full.stderr
+    assert "Traceback" not in full.stderr
+    (small_disk / "ballast").unlink()
+    assert build("//:large").ran == ["//:large"]
+    assert build.output("large/o").endswith("\n900000\n")
+
+
+def fill(path: Path, *, left: int) -> None:
+    """Write until the disk is full, then give back `left` bytes."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    os.truncate(path, path.stat().st_size - left)
+
+
+@pytest.mark.parametrize("limit", [1000, 20_000, 100_000])
+def test_a_limit_on_the_size_of_files_is_named_and_then_the_same_command_works(
+    build: Build, limit: int
+) -> None:
+    build.file("a.txt", "1").genrule("large", "seq 90000; cat", "a.txt")
+    build.edit("BUILD.ml", "cat $(SRCS) /dev/null | seq 90000; cat > $@", "seq 90000 > $@")
+
+    limited = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), *build.command("//...")],
+        cwd=build.root,
+        env=build.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert limited.returncode in {1, 36}, limited.stderr  # 1: only the command itself met it
+    assert "made a mistake" not in limited.stderr
+    assert "larger than this host allows" in limited.stderr or limited.returncode == 1
+    assert build("//...").ran == ["//:large"]
+    assert build.output("large/large.txt").endswith("\n90000\n")
+
+
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
