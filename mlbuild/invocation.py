@@ -36,6 +36,7 @@ from mlbuild.history.commit import commit_of
 from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.scheduler import Outcome, Scheduler, Settings
+from mlbuild.slots import Slots
 from mlbuild.stamps import StatIndex
 from mlbuild.store import files
 from mlbuild.store.checkout import checkout
@@ -374,7 +375,6 @@ class _Build:
         wanted = {path for label in plan.requested for path in plan.targets[label].outputs}
         settings = Settings(
             jobs,
-            memory,
             keep_going=self._config.keep_going,
             dry_run=request.dry_run,
             rerun=frozenset(plan.requested) if request.rerun else frozenset(),
@@ -383,7 +383,8 @@ class _Build:
             salt=self._config.salt,
         )
         emit = (lambda _: None) if quiet else self._invocation.emit
-        worker = Worker(self._store, self._executor, host=host, watcher=self._sources)
+        slots = Slots(cpus=jobs, memory=memory)
+        worker = Worker(self._store, self._executor, host=host, watcher=self._sources, slots=slots)
         scheduler = Scheduler(
             plan,
             settings=settings,

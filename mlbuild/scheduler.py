@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Run, Verify
+from mlbuild.core.action import Action, Verify
 from mlbuild.core.event import (
     ActionFailed,
     ActionFinished,
@@ -27,6 +27,7 @@ from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.worker import Done, Failed, LostInput, Started, Task, Waiting, Worker
 
+AHEAD = 2  # actions that are prepared, or being kept, while others run their commands
 PATIENCE = 5  # times that an action is lined up again because an input was lost
 
 
@@ -64,7 +65,6 @@ class Settings:
     """What the user decides about a schedule."""
 
     jobs: int
-    memory: int  # bytes that running actions may claim together
     keep_going: bool = False
     dry_run: bool = False
     rerun: frozenset[str] = frozenset()  # owners whose actions run even where a result is known
@@ -128,8 +128,6 @@ class Scheduler:
         self._orders: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._running: set[str] = set()
-        self._cpus = settings.jobs
-        self._memory = settings.memory
         self._stopping = False
 
     def run(self) -> Outcome:
@@ -256,32 +254,18 @@ class Scheduler:
         self._fail(action, "", failure)
 
     def _dispatch(self) -> None:
-        """Start runnable actions, in order, while there are CPUs and memory for them."""
-        kept: list[tuple[int, str]] = []
-        while self._runnable and not self._stopping:
-            position, id_ = heapq.heappop(self._runnable)
-            cpus, memory = self._claim(self._actions[id_])
-            if self._running and (cpus > self._cpus or memory > self._memory):
-                kept.append((position, id_))
-                if self._cpus <= 0:
-                    break
-                continue
-            self._cpus -= cpus
-            self._memory -= memory
+        """Hand runnable actions to workers, in order, a few more than may run commands at once."""
+        while (
+            self._runnable
+            and not self._stopping
+            and len(self._running) < self._settings.jobs + AHEAD
+        ):
+            _, id_ = heapq.heappop(self._runnable)
             self._running.add(id_)
             self._move(id_, State.RUNNING)
-            if len(self._threads) < min(len(self._running), self._settings.jobs):
+            if len(self._threads) < len(self._running):
                 self._hire()
             self._orders.put(self._tasks.pop(id_))
-        for item in kept:
-            heapq.heappush(self._runnable, item)
-
-    def _claim(self, action: Action) -> tuple[int, int]:
-        """Return the CPUs and the memory that a running action holds, never more than there are."""
-        run = action.does
-        if not isinstance(run, Run):
-            return 1, 0
-        return min(run.cpus, self._settings.jobs), min(run.memory, self._settings.memory)
 
     def _hire(self) -> None:
         thread = threading.Thread(target=self._serve, daemon=True)
@@ -307,7 +291,7 @@ class Scheduler:
                 self._emit(ActionWaiting(action.id, action.owner, key))
                 return
             case Done() | Failed() | LostInput():
-                self._release(action)
+                self._running.discard(action.id)
         match answer:
             case Done():
                 self._finish(
@@ -327,12 +311,6 @@ class Scheduler:
                     self._fail(action, answer.key, answer.failure)
             case LostInput():
                 self._again(action, answer.path)
-
-    def _release(self, action: Action) -> None:
-        cpus, memory = self._claim(action)
-        self._cpus += cpus
-        self._memory += memory
-        self._running.discard(action.id)
 
     def _finish(
         self, action: Action, key: str, result: Result, *, ran: bool, log: str = "", note: str = ""

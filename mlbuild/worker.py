@@ -18,6 +18,7 @@ from mlbuild.errors import ActionError, GateError, InputError, Interrupted, Mlbu
 from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
 from mlbuild.exec.hints import wanted_files
 from mlbuild.exec.sandbox import SMALL, InputChanged
+from mlbuild.slots import Slots
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
 
@@ -113,9 +114,10 @@ class Worker:
     """Its methods are called from several threads; it keeps no state of its own."""
 
     def __init__(
-        self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
+        self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher, slots: Slots
     ) -> None:
         self._cancelled = False
+        self._slots = slots
         self._store = store
         self._executor = executor
         self._host = host
@@ -162,6 +164,7 @@ class Worker:
     def cancel(self) -> None:
         """End every running command and all waiting."""
         self._cancelled = True
+        self._slots.close()
         self._executor.cancel()
 
     def _look(self, _: str) -> None:
@@ -233,7 +236,7 @@ class Worker:
         if isinstance(staged, LostInput):
             return staged
         log = os.path.join(self._host.logs, _log_name(action.id))
-        tell(Started(action.id, task.key, log))
+        started = Started(action.id, task.key, log)
         scratch = self._store.scratch()
         staging = self._store.staging() if _is_light(staged) else ""
         try:
@@ -249,6 +252,7 @@ class Worker:
                     log,
                     self._store.checkpoint(task.key) if run.checkpoint else "",
                     self._host.downloads if run.network else "",
+                    self._slots.turn(cpus=run.cpus, memory=run.memory, begin=lambda: tell(started)),
                 )
             )
             failure = self._failure(task, run, execution, log)

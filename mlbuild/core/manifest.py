@@ -23,6 +23,7 @@ from mlbuild.core.digest import digest_of
 from mlbuild.core.tree import encoded
 from mlbuild.errors import InputError
 
+_STEPS = frozenset('.[]"')  # what separates the steps to a param
 VERSION = 1  # of the manifest: a change of what a fact means changes every key
 
 
@@ -87,7 +88,7 @@ def _command(run: Run, tools: Mapping[str, str]) -> Iterator[Fact]:
     for name, word in sorted(run.env):
         yield Fact(f"env[{name}]", "s", shown(word))
     for name in sorted(run.params):
-        yield from _values(f"params.{name}", run.params[name])
+        yield from _values(f"params{_step(name)}", run.params[name])
     yield Fact("cpus", "i", str(run.cpus))
     yield Fact("network", "b", str(run.network))
     if run.seed is not None:
@@ -137,7 +138,17 @@ def _values(name: str, value: Json) -> Iterator[Fact]:
         case dict():
             yield Fact(f"{name}.keys", "i", str(len(value)))
             for key in sorted(value):
-                yield from _values(f"{name}.{key}", value[key])
+                yield from _values(f"{name}{_step(key)}", value[key])
+
+
+def _step(key: str) -> str:
+    """Return the step from a dict to the value of `key`: `.lr`, or `["a.b"]` where a dot, bracket
+    or quote could be taken for a step of its own.
+    """
+    if key and not _STEPS.intersection(key):
+        return f".{key}"
+    quoted = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{quoted}"]'
 
 
 def canonical_float(value: float, name: str) -> str:

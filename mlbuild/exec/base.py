@@ -1,7 +1,8 @@
 """The protocol of executors: run one Action in a Sandbox, tell what happened."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlbuild.core.action import Action, Run
@@ -43,6 +44,7 @@ class Job:
     log: str  # absolute path; stdout and stderr are appended
     checkpoint: str  # absolute path of a private directory that survives; "" for none
     cache: str = ""  # absolute path of a directory that network actions may use between runs
+    turn: AbstractContextManager[None] = field(default_factory=nullcontext)  # held by the command
 
 
 @dataclass(frozen=True, slots=True)

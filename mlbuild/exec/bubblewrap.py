@@ -126,6 +126,7 @@ class Bubblewrap:
             return self._execute(job, argv, options=options, out=sandbox.out, pass_fd=told)
         finally:
             os.close(told)
+            sandbox.clear()
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""
@@ -147,15 +148,16 @@ class Bubblewrap:
         group = cgroup.make(where, memory=job.run.memory) if where else None
         log_start = _size(job.log)
         try:
-            ended = self._launcher.run(
-                group.enter(command) if group else command,
-                cwd="/",
-                env={},
-                log=job.log,
-                pass_fds=(pass_fd, args, status.write_end),
-                timeout=job.run.timeout,
-                init=status.init,
-            )
+            with job.turn:
+                ended = self._launcher.run(
+                    group.enter(command) if group else command,
+                    cwd="/",
+                    env={},
+                    log=job.log,
+                    pass_fds=(pass_fd, args, status.write_end),
+                    timeout=job.run.timeout,
+                    init=status.init,
+                )
             out_of_memory = group is not None and group.was_out_of_memory()
             was_ended = ended.interrupted or ended.timed_out or out_of_memory
             if not (was_ended or status.has_exit_code()):

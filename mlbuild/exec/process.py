@@ -30,27 +30,28 @@ class Process:
             work=sandbox.work,
             out=sandbox.out,
             context=f"{job.staging or job.scratch}/context.json",
-            home=f"{job.staging or job.scratch}/home",
+            home=f"{job.scratch}/tmp/home",
             temporary=f"{job.scratch}/tmp",  # noqa: S108 - private
             checkpoint=job.checkpoint,
             cache=job.cache if run.network else "",
             tools={name: view.on_host(tool) for name, tool in job.tools.items()},
         )
-        os.mkdir(here.home, 0o700)
         os.mkdir(here.temporary, 0o700)
+        os.mkdir(here.home, 0o700)
         with open(here.context, "xb", buffering=0) as file:
             file.write(view.context(job, here))
         argv = [view.text(word, here) for word in run.argv]
         where = cgroup.hierarchies() if run.memory else None
         group = cgroup.make(where, memory=run.memory) if where else None
         try:
-            ended = self._launcher.run(
-                group.enter(argv) if group else argv,
-                cwd=here.work,
-                env=view.environment(job, here, job.caller_env) | {"PWD": here.work},
-                log=job.log,
-                timeout=run.timeout,
-            )
+            with job.turn:
+                ended = self._launcher.run(
+                    group.enter(argv) if group else argv,
+                    cwd=here.work,
+                    env=view.environment(job, here, job.caller_env) | {"PWD": here.work},
+                    log=job.log,
+                    timeout=run.timeout,
+                )
             return Execution(
                 sandbox.out,
                 ended.code,
@@ -65,6 +66,8 @@ class Process:
         finally:
             if group:
                 group.remove()
+            sandbox.clear()
+            os.unlink(here.context)
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""

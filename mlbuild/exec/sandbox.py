@@ -51,6 +51,7 @@ class Sandbox:
     out: str  # absolute path of the output directory
     wholes: tuple[Whole, ...]
     folders: tuple[str, ...]  # folders below work, relative, parents first
+    copies: tuple[str, ...]  # files below work, relative
 
     def add_mount_points(self) -> None:
         """Create an empty file or folder where each large input is to be mounted."""
@@ -67,6 +68,23 @@ class Sandbox:
         for whole in self.wholes:
             os.symlink(whole.place, f"{self.work}/{whole.path}")
         self._date_folders()
+
+    def clear(self) -> None:
+        """Remove what was staged, by name: far quicker than to look what there is.
+
+        Something may be left, whatever the action made there; it goes with the scratch folder.
+        """
+        try:
+            for path in self.copies:
+                os.unlink(f"{self.work}/{path}")
+            for whole in self.wholes:
+                point = f"{self.work}/{whole.path}"
+                (os.rmdir if whole.is_folder and not os.path.islink(point) else os.unlink)(point)
+            for folder in reversed(self.folders):
+                os.rmdir(f"{self.work}/{folder}")
+            os.rmdir(self.work)
+        except OSError:
+            return
 
     def _date_folders(self) -> None:
         for folder in self.folders:
@@ -86,6 +104,7 @@ def stage(job: Job) -> Sandbox:
     trees = {staged.path: staged.place for staged in job.inputs if staged.content.kind == "t"}
     folders: dict[str, None] = {}  # in order of creation
     wholes: list[Whole] = []
+    copies: list[str] = []
     for staged in job.inputs:
         _check(staged.path)
         if trees and _is_covered(staged, trees):
@@ -95,11 +114,12 @@ def stage(job: Job) -> Sandbox:
             wholes.append(Whole(staged.place, staged.path, staged.content.kind == "t"))
         else:
             _copy(staged, f"{work}/{staged.path}")
+            copies.append(staged.path)
     made: dict[str, None] = {}
     for output in job.action.outputs:
         _check(output.path)
         _make_parents(out, output.path, made)
-    return Sandbox(work, out, tuple(wholes), tuple(folders))
+    return Sandbox(work, out, tuple(wholes), tuple(folders), tuple(copies))
 
 
 def _check(path: str) -> None:

@@ -295,11 +295,12 @@ def _empty(fd: int, names: list[str], *, top: int, depth: int) -> bool:
             continue
         except IsADirectoryError:
             pass
-        try:
-            os.rmdir(name, dir_fd=fd)  # most are empty
-            continue
-        except OSError:
-            pass
+        if depth < 1:
+            try:
+                os.rmdir(name, dir_fd=fd)  # at the top, most are empty
+                continue
+            except OSError:
+                pass
         if depth == _DEEP:
             os.rename(name, f".{os.getpid()}-{next(_serial)}", src_dir_fd=fd, dst_dir_fd=top)
             moved = True
