@@ -30,7 +30,7 @@ class Process:
             work=sandbox.work,
             out=sandbox.out,
             context=f"{job.staging or job.scratch}/context.json",
-            home=f"{job.scratch}/tmp/home",
+            home=f"{job.scratch}/tmp/home",  # noqa: S108 - private
             temporary=f"{job.scratch}/tmp",  # noqa: S108 - private
             checkpoint=job.checkpoint,
             cache=job.cache if run.network else "",
@@ -67,7 +67,6 @@ class Process:
             if group:
                 group.remove()
             sandbox.clear()
-            os.unlink(here.context)
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""
