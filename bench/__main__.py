@@ -1,6 +1,7 @@
 """The program: run all measurements, or those named; write docs/benchmarks.md and .json."""
 
 import argparse
+import compileall
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ import tempfile
 import time
 from dataclasses import asdict
 
+import mlbuild
 from bench import full, hashing, leaf, memory, null, restore, startup
 from bench.measure import Bench, Figure, wipe, write
 
@@ -34,6 +36,8 @@ def main() -> int:
     words = parser.parse_args()
     if unknown := [name for name in words.names if name not in MEASURES]:
         parser.error(f"no measurement is named {unknown[0]!r}")
+    # As an installation does: a checkout may hold no compiled modules, or old ones.
+    compileall.compile_dir(os.path.dirname(mlbuild.__file__), quiet=1)
     folder = tempfile.mkdtemp(prefix="mlbuild-bench-", dir=words.folder)
     bench = Bench(folder, quick=words.quick)
     found: list[Figure] = []

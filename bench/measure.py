@@ -169,15 +169,24 @@ def forget(bench: Bench, workspace: str, *, store: bool) -> None:
     What it knows of itself and this host, its parsed rules and the tools, stays: the first command
     after an installation is not what is measured.
     """
-    wipe(os.path.join(workspace, ".mlbuild"))
-    wipe(os.path.join(workspace, "mlbuild-out"))
+    aside(bench, os.path.join(workspace, ".mlbuild"))
+    aside(bench, os.path.join(workspace, "mlbuild-out"))
     if store and os.path.isdir(bench.cache):
         for name in os.listdir(bench.cache):
-            path = os.path.join(bench.cache, name)
-            if os.path.isfile(path):
-                os.unlink(path)
-            elif name not in {"code", "tools"}:
-                wipe(path)
+            if name not in {"code", "tools"}:
+                aside(bench, os.path.join(bench.cache, name))
+
+
+def aside(bench: Bench, path: str) -> None:
+    """Move something out of the way, instead of removing it.
+
+    Some file systems make files slowly for a while after many were removed (ext4 without a
+    journal): what is measured next would pay for it.
+    """
+    if os.path.lexists(path):
+        place = os.path.join(bench.folder, "aside")
+        os.makedirs(place, exist_ok=True)
+        os.rename(path, os.path.join(place, str(len(os.listdir(place)))))
 
 
 def write(path: str, text: str) -> None:

@@ -111,13 +111,14 @@ class Host:
 
 
 class Worker:
-    """Its methods are called from several threads; it keeps no state of its own."""
+    """Its methods are called from several threads."""
 
     def __init__(
         self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher, slots: Slots
     ) -> None:
         self._cancelled = False
         self._slots = slots
+        self._known: dict[str, bytes] = {}  # tiny files that have been read and checked
         self._store = store
         self._executor = executor
         self._host = host
@@ -252,6 +253,7 @@ class Worker:
                     log,
                     self._store.checkpoint(task.key) if run.checkpoint else "",
                     self._host.downloads if run.network else "",
+                    self._known,
                     self._slots.turn(cpus=run.cpus, memory=run.memory, begin=lambda: tell(started)),
                 )
             )
@@ -269,6 +271,9 @@ class Worker:
         staged: list[Staged] = []
         for path in task.action.inputs:
             place: str | None
+            if task.inputs[path].digest.hash in self._known:
+                staged.append(Staged(path, "", task.inputs[path]))
+                continue
             made = task.made.get(path)
             if made is not None:
                 below = path[len(_folder(path, made)) + 1 :]
@@ -390,8 +395,12 @@ class Worker:
         return Done(action.id, key, kept_result, ran=True, log=log, note=note)
 
     def _kept_log(self, log: str) -> Digest | None:
-        content = _read(log, 64 << 20)
-        return self._store.put(content) if content else None
+        try:
+            if os.stat(log).st_size == 0:
+                return None
+        except FileNotFoundError:
+            return None
+        return self._store.put(_read(log, 64 << 20))
 
     def _log_tail(self, log: str) -> tuple[str, ...]:
         text = _read(log, 1 << 20).decode("utf-8", "replace")

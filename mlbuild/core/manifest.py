@@ -96,7 +96,8 @@ def _command(run: Run, tools: Mapping[str, str]) -> Iterator[Fact]:
     for name in run.tools:
         yield Fact(f"tool[{name}]", "d", tools[name])
     for index, (name, path) in enumerate(run.names):
-        yield Fact(f"name[{index}]", "s", f"{name} = {path}")
+        # Doubled, so that the single one between them can be told from one of the name's own.
+        yield Fact(f"name[{index}]", "s", f"{name.replace('=', '==')} = {path}")
     if run.metrics:
         yield Fact("metrics", "s", run.metrics)
 
@@ -110,12 +111,14 @@ def shown(word: Word) -> str:
 
 def _reference(part: InputRef | OutputRef | ToolRef) -> str:
     match part:
-        case InputRef(path):
-            return f"$(input {path})"
-        case OutputRef(path):
-            return f"$(output {path})"
+        case InputRef(name):
+            kind = "input"
+        case OutputRef(name):
+            kind = "output"
         case ToolRef(name):
-            return f"$(tool {name})"
+            kind = "tool"
+    inner = name.replace("$", "$$").replace(")", "$)")
+    return f"$({kind} {inner})"
 
 
 def _values(name: str, value: Json) -> Iterator[Fact]:
@@ -142,8 +145,9 @@ def _values(name: str, value: Json) -> Iterator[Fact]:
 
 
 def _step(key: str) -> str:
-    """Return the step from a dict to the value of `key`: `.lr`, or `["a.b"]` where a dot, bracket
-    or quote could be taken for a step of its own.
+    """Return the step from a dict to the value of `key`: `.lr`, or `["a.b"]`.
+
+    A dot or bracket of the key itself cannot be taken for another step.
     """
     if key and not _STEPS.intersection(key):
         return f".{key}"

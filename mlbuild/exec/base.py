@@ -14,7 +14,7 @@ class Staged:
     """An input whose bytes lie at `place` on this host."""
 
     path: str  # where the action sees it, relative to its working directory
-    place: str  # absolute path of a file or directory
+    place: str  # absolute path of a file or directory; "" when its bytes are in `Job.known`
     content: Content
 
 
@@ -44,6 +44,7 @@ class Job:
     log: str  # absolute path; stdout and stderr are appended
     checkpoint: str  # absolute path of a private directory that survives; "" for none
     cache: str = ""  # absolute path of a directory that network actions may use between runs
+    known: dict[str, bytes] = field(default_factory=dict)  # bytes of tiny files by hash; grows
     turn: AbstractContextManager[None] = field(default_factory=nullcontext)  # held by the command
 
 

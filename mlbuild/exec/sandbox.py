@@ -16,6 +16,9 @@ from mlbuild.exec.base import Job, Staged
 
 SMALL = 256 * 1024  # bytes; up to here a copy is cheaper than a mount
 
+TINY = 8 * 1024  # bytes; so small files are kept in memory
+MOST = 4096  # of them
+
 # 1980-01-01, the first moment that every archive format can tell; SOURCE_DATE_EPOCH says the same.
 EPOCH = 315532800
 
@@ -113,7 +116,7 @@ def stage(job: Job) -> Sandbox:
         if staged.content.kind == "t" or staged.content.digest.size > SMALL:
             wholes.append(Whole(staged.place, staged.path, staged.content.kind == "t"))
         else:
-            _copy(staged, f"{work}/{staged.path}")
+            _copy(staged, f"{work}/{staged.path}", known=job.known)
             copies.append(staged.path)
     made: dict[str, None] = {}
     for output in job.action.outputs:
@@ -152,8 +155,29 @@ def _make_parents(root: str, path: str, made: dict[str, None]) -> None:
         made[folder] = None
 
 
-def _copy(staged: Staged, to: str) -> None:
-    """Write the bytes of `staged` to the new file `to`; make sure that they are the right ones."""
+def _copy(staged: Staged, to: str, *, known: dict[str, bytes]) -> None:
+    """Write the bytes of `staged` to the new file `to`; make sure that they are the right ones.
+
+    Many actions read the same tiny files: what has been checked once is written from memory.
+    """
+    hash_ = staged.content.digest.hash
+    content = known.get(hash_)
+    if content is None:
+        content = _checked(staged)
+        if len(content) <= TINY and len(known) < MOST:
+            known[hash_] = content
+    copy = os.open(to, _CREATE, 0o555 if staged.content.kind == "x" else 0o444)
+    try:
+        at = os.write(copy, content)
+        while at < len(content):
+            at += os.write(copy, content[at:])
+        os.utime(copy, (EPOCH, EPOCH))
+    finally:
+        os.close(copy)
+
+
+def _checked(staged: Staged) -> bytes:
+    """Return the bytes of a small file; raise InputChanged when they are not what is said."""
     size = staged.content.digest.size
     try:
         source = os.open(staged.place, _READ)
@@ -169,12 +193,4 @@ def _copy(staged: Staged, to: str) -> None:
         raise HostError(f"cannot read `{staged.path}`: {error.strerror}") from error
     if blake3(content).hexdigest() != staged.content.digest.hash:
         raise InputChanged(staged.path)
-    copy = os.open(to, _CREATE, 0o600)
-    try:
-        at = os.write(copy, content)
-        while at < size:
-            at += os.write(copy, content[at:])
-        os.fchmod(copy, 0o555 if staged.content.kind == "x" else 0o444)
-        os.utime(copy, (EPOCH, EPOCH))
-    finally:
-        os.close(copy)
+    return content

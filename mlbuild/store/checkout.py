@@ -16,7 +16,9 @@ from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
 
 _TREE = re.compile(r"/trees/[0-9a-f]{2}/[0-9a-f]{64}(/.*)?$", re.DOTALL)
+_ASIDE = ".mlbuild-"  # starts the names, with the process's number, of what is not yet in place
 _serial = count()
+_swept: set[str] = set()  # folders that were looked at by this process
 
 
 def checkout(store: DiskStore, *, out_root: str, package_target: str, tree: Digest) -> str:
@@ -108,7 +110,19 @@ def _point(path: str, place: str) -> None:
 def _aside(path: str) -> str:
     """Return a name beside `path` that nobody uses."""
     parent, _, _ = path.rpartition("/")
-    return f"{parent}/.mlbuild-{os.getpid()}-{next(_serial)}"
+    if parent not in _swept:
+        _swept.add(parent)
+        _sweep(parent)
+    return f"{parent}/{_ASIDE}{os.getpid()}-{next(_serial)}"
+
+
+def _sweep(folder: str) -> None:
+    """Remove what a process that was killed left beside the links of `folder`."""
+    for name in os.listdir(folder):
+        if name.startswith(_ASIDE):
+            pid = name.removeprefix(_ASIDE).partition("-")[0]
+            if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                files.remove(f"{folder}/{name}")
 
 
 def _target(path: str) -> str | None:
