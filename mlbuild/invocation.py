@@ -206,6 +206,11 @@ class _Sources:
         found |= {path: self._index.tree(path) for path, kind in paths.items() if kind == "tree"}
         return found
 
+    def save(self) -> None:
+        """Keep what was learned of both."""
+        self._index.save()
+        self._rules.save()
+
     def changed(self, paths: list[str]) -> list[str]:
         """Return those of `paths` whose files are not those that were hashed."""
         return self._index.changed([path for path in paths if not path.startswith("@rules/")])
@@ -253,7 +258,7 @@ class _Build:
         )
         if not request.dry_run:
             self._record(plan, outcome)
-            self._index.save()
+            self._sources.save()
             if outcome.ran:
                 self._store.sync()
         return replace(finished, seconds=round(time.monotonic() - started, 3))

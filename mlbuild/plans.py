@@ -6,7 +6,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 
-from mlbuild import columns
+from mlbuild import columns, state
 from mlbuild.core.digest import digest_of
 from mlbuild.core.plan import Plan, pack, unpack
 from mlbuild.workspace import Workspace
@@ -52,18 +52,10 @@ def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, sinc
         place = os.path.join(workspace.root, folder)
         own = _own(place)
         listings.append((b"" if columns.young(own, since) else own, columns.listing(place)))
-    place = _place(workspace, words)
-    temporary = f"{place}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        body = marshal.dumps(
-            (_asked(words), planned.files, looks, planned.folders, listings, pack(planned.plan))
-        )
-        with open(temporary, "wb") as file:
-            file.write(_check(body) + body)
-        os.replace(temporary, place)
-    except OSError:
-        return
+    body = marshal.dumps(
+        (_asked(words), planned.files, looks, planned.folders, listings, pack(planned.plan))
+    )
+    state.keep(_place(workspace, words), _check(body) + body)
 
 
 def _check(body: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlbuild import columns
+from mlbuild import state as states
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.result import Content
 from mlbuild.core.tree import MAGIC as TREE_MAGIC
@@ -105,14 +106,7 @@ class StatIndex:
         }
         folders = {path: self._packed(path, one) for path, one in self._folders.items()}
         body = marshal.dumps((self._root, single, folders, self._trees))
-        temporary = f"{self._place}.{os.getpid()}"
-        try:
-            os.makedirs(os.path.dirname(self._place), exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(MAGIC + digest_of(body).hash.encode() + b"\n" + body)
-            os.replace(temporary, self._place)
-        except OSError:
-            return
+        states.keep(self._place, MAGIC + digest_of(body).hash.encode() + b"\n" + body)
 
     def _packed(self, path: str, one: Folder) -> tuple[bytes, list[str], bytes, bytes, bytes]:
         """Return a folder for keeping; a stamp that may hide a later write becomes one of none."""

@@ -95,6 +95,8 @@ def record(
     JSON, and the summary without its time. Nothing is kept when a file is too young for its stamp
     to be trusted, or where the state cannot be written.
     """
+    from mlbuild.state import keep  # noqa: PLC0415 - not on the path of an answer
+
     folder = _folder(argv)
     files = _grouped(trace.files)
     taken: list[Files] = []
@@ -124,16 +126,8 @@ def record(
     )
     kept = (taken, trace.folders, listings, sorted(trace.absent), outputs, links)
     asked = _asked(argv, environ, folder)
-    place = _place(root, asked)
-    temporary = f"{place}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(temporary, "wb") as file:
-            body = marshal.dumps((MAGIC, asked, kept, report))  # type: ignore[arg-type]
-            file.write(_check(body) + body)
-        os.replace(temporary, place)
-    except OSError:
-        return
+    body = marshal.dumps((MAGIC, asked, kept, report))  # type: ignore[arg-type]
+    keep(_place(root, asked), _check(body) + body)
 
 
 def _check(body: bytes) -> bytes:

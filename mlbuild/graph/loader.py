@@ -21,6 +21,7 @@ from mlbuild.graph.schema import (
     Rule,
     fits,
 )
+from mlbuild.state import keep
 from mlbuild.workspace import Workspace
 
 RULES = "@rules//"
@@ -218,7 +219,7 @@ class Loader:
             program = None  # absent or damaged
         if program is None:
             program = lang.compile_file(source, path, dialect=dialect)
-            _keep(place, lang.program_bytes(program))
+            keep(place, lang.program_bytes(program))
         return program
 
     def _glob_builtin(self) -> Any:
@@ -372,18 +373,6 @@ def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
                 hints=("split it into packages, or generate the targets with a function",),
             )
         return file.read()
-
-
-def _keep(place: str, content: bytes) -> None:
-    """Write a compiled file; a state folder that cannot be written costs time only."""
-    temporary = f"{place}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.replace(temporary, place)
-    except OSError:
-        return
 
 
 def _joined(folder: str, name: str) -> str:
