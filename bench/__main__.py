@@ -85,13 +85,19 @@ def _document(bench: Bench, found: list[Figure]) -> None:
         "# Benchmarks\n\n"
         "Written by `make bench`. Each row compares medians of one run on one machine, the two\n"
         "commands taking turns: the ratio is the result, the times are for orientation.\n\n"
-        f"{text}\n{table}\n",
+        f"{text}\n{table}\n\n{_notes()}",
     )
     rows = [
         {**asdict(figure), "ratio": figure.ratio, "reached": figure.reached} for figure in found
     ]
     content = json.dumps({"machine": machine, "figures": rows}, indent=1)
     write(os.path.join(DOCS, "benchmarks.json"), f"{content}\n")
+
+
+def _notes() -> str:
+    """Return what there is to say about the figures."""
+    with open(os.path.join(os.path.dirname(__file__), "notes.md"), encoding="utf-8") as file:
+        return file.read()
 
 
 def _machine(bench: Bench) -> dict[str, str]:
