@@ -71,7 +71,6 @@ class Settings:
     wanted: frozenset[str] = frozenset()  # artifact paths that will be delivered
     platform: str = ""
     salt: str = ""
-    hermetic: bool = True
 
 
 @dataclass(slots=True)

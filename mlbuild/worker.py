@@ -271,8 +271,9 @@ class Worker:
         staged: list[Staged] = []
         for path in task.action.inputs:
             place: str | None
-            if task.inputs[path].digest.hash in self._known:
-                staged.append(Staged(path, "", task.inputs[path]))
+            content = task.inputs[path]
+            if content.kind != "t" and content.digest.hash in self._known:
+                staged.append(Staged(path, "", content))
                 continue
             made = task.made.get(path)
             if made is not None:
@@ -284,7 +285,7 @@ class Worker:
                 place = os.path.join(self._host.root, path)
             if place is None:
                 return LostInput(task.action.id, path)
-            staged.append(Staged(path, place, task.inputs[path]))
+            staged.append(Staged(path, place, content))
         return tuple(staged)
 
     def _failure(self, task: Task, run: Run, execution: Execution, log: str) -> Failure | None:

@@ -14,7 +14,6 @@ from mlbuild.graph.glob import BUILD_FILE, SKIPPED, glob
 from mlbuild.graph.package import Package, Target, locate
 from mlbuild.graph.schema import (
     EMPTY,
-    LABELS,
     TYPES,
     Attribute,
     AttributeFault,
@@ -344,16 +343,6 @@ def _constructor(type_: str) -> Callable[..., AttributeValue]:
 
 
 ATTR = AttrModule()
-
-
-def labels_of(target: Target) -> list[str]:
-    """Return the label texts in the attributes of `target`, in the order of the schema."""
-    return [text for text in target.named() if text]
-
-
-def is_label(attribute: Attribute) -> bool:
-    """Say whether an attribute names targets or files."""
-    return attribute.type in LABELS
 
 
 def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
