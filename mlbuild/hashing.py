@@ -18,6 +18,27 @@ MANY = 3000  # files; from here on helper processes pay off
 RECORD = 1 + columns.WIDTH + 32  # bytes: kind, stamp, hash
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not block us
 
+_threaded = False  # whether blake3 has started its threads in this process
+_threadless = False  # whether this is a fork of a process where it had: they are not here, and
+# blake3 would wait for them for ever
+
+
+def threads() -> int:
+    """Return how many threads blake3 may use now, for its `max_threads`."""
+    global _threaded  # noqa: PLW0603 - so does blake3 itself keep them
+    if _threadless:
+        return 1
+    _threaded = True
+    return blake3.AUTO
+
+
+def _forked() -> None:
+    global _threadless  # noqa: PLW0603
+    _threadless = _threaded
+
+
+os.register_at_fork(after_in_child=_forked)
+
 
 def hash_file(path: str, *, shown: str = "", at: int | None = None) -> bytes:
     """Return kind (`f` or `x`), stamp and hash of a regular file, RECORD bytes in all.
@@ -50,7 +71,7 @@ def hash_file(path: str, *, shown: str = "", at: int | None = None) -> bytes:
 def _hash_open(file: int, size: int) -> bytes:
     """Return the hash of an open file, nothing when it is shorter or longer than `size` by now."""
     if size >= LARGE:
-        return blake3(max_threads=blake3.AUTO).update_mmap(f"/proc/self/fd/{file}").digest()
+        return blake3(max_threads=threads()).update_mmap(f"/proc/self/fd/{file}").digest()
     content = os.read(file, size + 1)
     while len(content) < size and (more := os.read(file, size + 1 - len(content))):
         content += more

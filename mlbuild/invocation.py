@@ -36,7 +36,6 @@ from mlbuild.history.commit import commit_of
 from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.scheduler import Outcome, Scheduler, Settings
-from mlbuild.slots import Slots
 from mlbuild.stamps import StatIndex
 from mlbuild.store import files
 from mlbuild.store.checkout import checkout
@@ -235,6 +234,7 @@ class _Build:
         self._executor = executor
         self._records = records
         self._outcome = Outcome()
+        self._end: Callable[[], None] = lambda: None  # waits for what a schedule leaves behind
         self._linked: dict[str, Digest] = {}  # absolute path of a link -> the tree it shows
         self._tools: dict[str, Tool] = {}
         self._index = StatIndex.open(workspace.root)
@@ -259,6 +259,7 @@ class _Build:
         if not request.dry_run:
             self._record(plan, outcome)
             self._sources.save()
+            self._end()
             if outcome.ran:
                 self._store.sync()
         return replace(finished, seconds=round(time.monotonic() - started, 3))
@@ -386,10 +387,10 @@ class _Build:
             wanted=frozenset(wanted),
             platform=platform_id(),
             salt=self._config.salt,
+            memory=memory,
         )
         emit = (lambda _: None) if quiet else self._invocation.emit
-        slots = Slots(cpus=jobs, memory=memory)
-        worker = Worker(self._store, self._executor, host=host, watcher=self._sources, slots=slots)
+        worker = Worker(self._store, self._executor, host=host, watcher=self._sources)
         scheduler = Scheduler(
             plan,
             settings=settings,
@@ -398,6 +399,7 @@ class _Build:
             emit=emit,
             reason=self._reason,
         )
+        self._end = scheduler.close
         return scheduler.run()
 
     def _reason(self, action: Action, manifest: bytes) -> str:

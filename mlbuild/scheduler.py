@@ -1,18 +1,18 @@
 """Scheduler: moves a Plan from wanted to done.
 
-One thread, the caller's, owns all mutable state. Workers take frozen values and answer on a queue.
+One process, the caller's, owns all mutable state. The members of its crew take frozen values and
+answer through pipes.
 """
 
 import heapq
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Verify
+from mlbuild.core.action import Action, Run, Verify
 from mlbuild.core.event import (
     ActionFailed,
     ActionFinished,
@@ -25,9 +25,22 @@ from mlbuild.core.event import (
 )
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
-from mlbuild.worker import Done, Failed, LostInput, Started, Task, Waiting, Worker
+from mlbuild.crew import Crew
+from mlbuild.slots import Slots
+from mlbuild.tasks import (
+    Answer,
+    Asking,
+    Done,
+    Ended,
+    Failed,
+    LostInput,
+    Started,
+    Task,
+    Waiting,
+)
+from mlbuild.worker import Worker
 
-AHEAD = 2  # actions that are prepared, or being kept, while others run their commands
+AHEAD = 1  # actions whose outputs are kept, or that wait, while others run their commands
 PATIENCE = 5  # times that an action is lined up again because an input was lost
 
 
@@ -71,6 +84,11 @@ class Settings:
     wanted: frozenset[str] = frozenset()  # artifact paths that will be delivered
     platform: str = ""
     salt: str = ""
+    memory: int = 0  # bytes that actions may ask for together
+
+
+class WorkerFault(Exception):  # noqa: N818 - a fault of ours, in a process of ours
+    """A fault of ours in a member of the crew, with its traceback."""
 
 
 @dataclass(slots=True)
@@ -121,11 +139,9 @@ class Scheduler:
         self._forced: set[str] = set()
         self._losses: dict[str, int] = {}  # how often an action found an input lost
         self._tasks: dict[str, Task] = {}
-        self._answers: queue.SimpleQueue[Started | Waiting | Done | Failed | LostInput] = (
-            queue.SimpleQueue()
-        )
-        self._orders: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._crew = Crew(worker, self._actions, most=settings.jobs + AHEAD)
+        self._slots = Slots(cpus=settings.jobs, memory=settings.memory)
+        self._asking: deque[str] = deque()  # running, waiting for their turn
         self._running: set[str] = set()
         self._stopping = False
 
@@ -141,11 +157,15 @@ class Scheduler:
         except KeyboardInterrupt:
             self._stop()
         finally:
-            self._dismiss()
+            self._crew.dismiss()
         for id_, state in self._states.items():
             if state in {State.WAITING, State.READY}:
                 self._skip(id_, because="")
         return self._outcome
+
+    def close(self) -> None:
+        """Wait until everything that was done is durable."""
+        self._crew.join()
 
     def _link(self) -> None:
         """Work out who waits for whom."""
@@ -158,18 +178,17 @@ class Scheduler:
 
     def _loop(self) -> None:
         while True:
-            while self._ready and not self._stopping:
+            looking = bool(self._ready) and not self._stopping
+            if looking:
                 _, id_ = heapq.heappop(self._ready)
                 if self._states[id_] is State.READY:
                     self._decide(self._actions[id_])
             self._dispatch()
-            if not self._running:
-                if self._ready and not self._stopping:
-                    continue
+            if self._running:
+                for answer in self._crew.answers(wait=not looking):
+                    self._take(answer)
+            elif not looking:
                 return
-            self._take(self._answers.get())
-            while not self._answers.empty():
-                self._take(self._answers.get())
 
     def _move(self, id_: str, state: State) -> None:
         """Put an action into `state`; nothing else changes a state."""
@@ -210,7 +229,7 @@ class Scheduler:
                 encoded,
                 inputs,
                 {
-                    path: self._outcome.results[one.id]
+                    path: (self._outcome.results[one.id].tree, path[len(one.folder) + 1 :])
                     for path in action.inputs
                     if (one := self._producers.get(path))
                 },
@@ -253,43 +272,43 @@ class Scheduler:
         self._fail(action, "", failure)
 
     def _dispatch(self) -> None:
-        """Hand runnable actions to workers, in order, a few more than may run commands at once."""
-        while (
-            self._runnable
-            and not self._stopping
-            and len(self._running) < self._settings.jobs + AHEAD
-        ):
-            _, id_ = heapq.heappop(self._runnable)
+        """Let actions run, in order, as far as there are slots and members for them."""
+        while self._asking and (self._stopping or self._has_turn(self._asking[0])):
+            self._crew.grant(self._asking.popleft(), go=not self._stopping)
+        while self._runnable and not (self._stopping or self._asking) and self._crew.has_room():
+            _, id_ = self._runnable[0]
+            if not self._has_turn(id_):
+                return  # nobody overtakes: else who needs much would wait for ever
+            heapq.heappop(self._runnable)
             self._running.add(id_)
             self._move(id_, State.RUNNING)
-            if len(self._threads) < len(self._running):
-                self._hire()
-            self._orders.put(self._tasks.pop(id_))
+            self._crew.assign(self._tasks.pop(id_))
 
-    def _hire(self) -> None:
-        thread = threading.Thread(target=self._serve, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _has_turn(self, id_: str) -> bool:
+        """Take what the command of an action needs, if it is free."""
+        does = self._actions[id_].does
+        if not isinstance(does, Run):
+            return True
+        return self._slots.take(id_, cpus=does.cpus, memory=does.memory)
 
-    def _serve(self) -> None:
-        """Run tasks until told to stop: the body of every worker thread."""
-        while (task := self._orders.get()) is not None:
-            self._answers.put(self._worker.work(task, self._answers.put))
-
-    def _dismiss(self) -> None:
-        for _ in self._threads:
-            self._orders.put(None)
-
-    def _take(self, answer: "Started | Waiting | Done | Failed | LostInput") -> None:
+    def _take(self, answer: Answer) -> None:
         action = self._actions[answer.id]
         match answer:
             case Started(key=key, log=log):
                 self._emit(ActionStarted(action.id, action.owner, action.mnemonic, key, log))
                 return
+            case Ended():
+                self._slots.give(action.id)
+                return
             case Waiting(key=key):
+                self._slots.give(action.id)
                 self._emit(ActionWaiting(action.id, action.owner, key))
                 return
+            case Asking():
+                self._asking.append(action.id)
+                return
             case Done() | Failed() | LostInput():
+                self._slots.give(action.id)
                 self._running.discard(action.id)
         match answer:
             case Done():
@@ -302,8 +321,8 @@ class Scheduler:
                     note=answer.note,
                 )
             case Failed():
-                if answer.error is not None:
-                    raise answer.error
+                if answer.fault:
+                    raise WorkerFault(answer.fault)
                 if answer.failure.kind == "interrupted":
                     self._skip(action.id, because="")
                 else:
@@ -380,6 +399,7 @@ class Scheduler:
         self._move(action.id, State.WAITING)
         if producer is None:  # a source changed while it was staged: take its digest anew
             self._outcome.contents.update(self._sources.contents({path: self._plan.sources[path]}))
+            self._crew.renew()
             self._become_ready(action.id)
             return
         self._blockers[action.id].add(producer.id)
@@ -391,9 +411,10 @@ class Scheduler:
         """End what runs and take note; called when the user said so."""
         self._stopping = True
         self._outcome.interrupted = True
-        self._worker.cancel()
+        self._crew.cancel()
         while self._running:
             try:
-                self._take(self._answers.get())
+                for answer in self._crew.answers(wait=True):
+                    self._take(answer)
             except KeyboardInterrupt:
                 continue  # the running commands end within seconds, and nothing is left behind

@@ -1,15 +1,7 @@
-"""Slots: the CPUs and the memory that commands share. First come, first served.
+"""Slots: the CPUs and the memory that commands share, and who holds how much of them.
 
-Held while a command runs and no longer: what is prepared before it and kept after it overlaps with
-other commands.
+Held while a command runs and no longer: what is kept after it overlaps with other commands.
 """
-
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from mlbuild.errors import Interrupted
 
 
 class Slots:
@@ -17,45 +9,22 @@ class Slots:
 
     def __init__(self, *, cpus: int, memory: int) -> None:
         self._all = self._free = (cpus, memory)
-        self._line: deque[object] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._held: dict[str, tuple[int, int]] = {}
 
-    @contextmanager
-    def turn(self, *, cpus: int, memory: int, begin: Callable[[], None]) -> Iterator[None]:
-        """Wait for what a command needs, call `begin`, hold it for the block.
+    def take(self, id_: str, *, cpus: int, memory: int) -> bool:
+        """Let `id_` hold so much, if it is free; say whether it is.
 
-        A command that asks for more than there is gets all of it. Raises Interrupted once closed.
+        Who asks for more than there is gets all of it.
         """
+        assert id_ not in self._held
         wish = (min(cpus, self._all[0]), min(memory, self._all[1]))
-        self._take(wish)
-        try:
-            begin()
-            yield
-        finally:
-            with self._changed:
-                self._free = (self._free[0] + wish[0], self._free[1] + wish[1])
-                self._changed.notify_all()
+        if wish[0] > self._free[0] or wish[1] > self._free[1]:
+            return False
+        self._held[id_] = wish
+        self._free = (self._free[0] - wish[0], self._free[1] - wish[1])
+        return True
 
-    def close(self) -> None:
-        """Let nobody in any more; who waits is told."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _take(self, wish: tuple[int, int]) -> None:
-        me = object()
-        with self._changed:
-            self._line.append(me)
-            try:
-                while not self._closed and (
-                    self._line[0] is not me or self._free[0] < wish[0] or self._free[1] < wish[1]
-                ):
-                    self._changed.wait()
-            finally:
-                self._line.remove(me)
-            if self._closed:
-                self._changed.notify_all()
-                raise Interrupted("the build was interrupted")
-            self._free = (self._free[0] - wish[0], self._free[1] - wish[1])
-            self._changed.notify_all()
+    def give(self, id_: str) -> None:
+        """Take back what `id_` holds, if it holds anything."""
+        cpus, memory = self._held.pop(id_, (0, 0))
+        self._free = (self._free[0] + cpus, self._free[1] + memory)

@@ -1,14 +1,15 @@
 """Worker: what one action takes: its facts, its known result, or staging, running, keeping."""
 
-import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from time import monotonic
+from typing import Protocol
 
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Json, Run, Write
+from mlbuild.core.action import Action, Run, Write
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.event import Failure
 from mlbuild.core.manifest import Manifest
@@ -17,77 +18,26 @@ from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
 from mlbuild.errors import ActionError, GateError, InputError, Interrupted, MlbuildError
 from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
 from mlbuild.exec.hints import wanted_files
+from mlbuild.exec.launcher import end_orphans
 from mlbuild.exec.sandbox import SMALL, InputChanged
-from mlbuild.slots import Slots
+from mlbuild.metrics import read_metrics
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
+from mlbuild.tasks import (
+    Answer,
+    Done,
+    Ended,
+    Failed,
+    LostInput,
+    Started,
+    Task,
+    Waiting,
+)
 
 LONG = 5.0  # seconds; what took longer is made durable at once
+QUICK = 0.05  # seconds; a command that took less left little to keep
 LIGHT = 16 << 20  # bytes of inputs that are copied into memory
 TAIL = 20  # lines of a log that a failure shows
-MAX_METRICS = 16 << 20  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One action to run, with everything known about its inputs."""
-
-    action: Action
-    key: str
-    manifest: bytes
-    inputs: Mapping[str, Content]
-    made: Mapping[str, Result]  # the result behind each input that is an output
-    forced: bool  # run even where another process has a result by now
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The command starts."""
-
-    id: str
-    key: str
-    log: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Another process holds the key."""
-
-    id: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """There is a result; `note` says why it was not kept in the cache, if it was not."""
-
-    id: str
-    key: str
-    result: Result
-    ran: bool
-    log: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """There is none. `error` is a fault of ours, to be raised."""
-
-    id: str
-    key: str
-    failure: Failure
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LostInput:
-    """The bytes of the input `path` are not what they were: lost, damaged or edited meanwhile."""
-
-    id: str
-    path: str
-
-
-Answer = Started | Waiting | Done | Failed | LostInput
 
 
 class Watcher(Protocol):
@@ -111,13 +61,12 @@ class Host:
 
 
 class Worker:
-    """Its methods are called from several threads."""
+    """Looks up and runs actions, one at a time."""
 
     def __init__(
-        self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher, slots: Slots
+        self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
     ) -> None:
         self._cancelled = False
-        self._slots = slots
         self._known: dict[str, bytes] = {}  # tiny files that have been read and checked
         self._store = store
         self._executor = executor
@@ -163,30 +112,50 @@ class Worker:
         return str(digest_tree(tree_of(entries)))
 
     def cancel(self) -> None:
-        """End every running command and all waiting."""
+        """End the running command and all waiting."""
         self._cancelled = True
-        self._slots.close()
         self._executor.cancel()
+
+    def move_in(self) -> None:
+        """Begin to work in a fork of the process that made this, with a store of its own."""
+        self._store = DiskStore(self._store.root)
+
+    def clear_up(self, pid: int) -> None:
+        """End the commands of a fork that was killed, as far as they outlived it."""
+        end_orphans(self._store.private_of(pid))
+
+    def move_out(self) -> None:
+        """Give back what `move_in` took."""
+        self._executor.close()
+        self._store.close()
 
     def _look(self, _: str) -> None:
         """Give up waiting for another process when the user has given up."""
         if self._cancelled:
             raise Interrupted("the build was interrupted")
 
-    def work(self, task: Task, tell: Callable[[Answer], None]) -> Answer:
-        """Bring `task` to its end. Never raises."""
+    def work(
+        self, task: Task, *, tell: Callable[[Answer], None], ask: Callable[[str], None]
+    ) -> Answer:
+        """Bring `task` to its end. Never raises.
+
+        `tell` is called with what happens on the way. Its command may begin at once; after a wait
+        for another process, `ask` is called before, with its id, and returns when it may.
+        """
         id_, key = task.action.id, task.key
         try:
             with files.full_disk(self._store.root):
-                return self._locked(task, tell)
+                return self._locked(task, tell, ask=ask)
         except InputChanged as changed:
             return LostInput(id_, changed.path)
         except Interrupted as error:
             return Failed(id_, key, Failure(error.message, "interrupted"))
         except MlbuildError as error:
             return Failed(id_, key, Failure(error.message, "host", hints=error.hints))
-        except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the main thread
-            return Failed(id_, key, Failure(str(error), "host"), error)
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the main process
+            import traceback  # noqa: PLC0415 - a fault of ours
+
+            return Failed(id_, key, Failure(str(error), "host"), traceback.format_exc())
 
     def _addresses(self, key: str) -> tuple[str, ...]:
         """Return where results of `key` may stand that serve this executor.
@@ -196,7 +165,9 @@ class Worker:
         """
         return (key,) if self._executor.hermetic else (key, unsealed(key))
 
-    def _locked(self, task: Task, tell: Callable[[Answer], None]) -> Answer:
+    def _locked(
+        self, task: Task, tell: Callable[[Answer], None], *, ask: Callable[[str], None]
+    ) -> Answer:
         lock = self._store.key_lock(task.key)
         waited = False
         if not lock.try_acquire():
@@ -208,6 +179,8 @@ class Worker:
                 known = self.known(task.key, wanted=True)
                 if known is not None:
                     return Done(task.action.id, task.key, known, ran=False)
+            if waited:
+                ask(task.action.id)
             if isinstance(task.action.does, Write):
                 return self._write(task, task.action.does)
             return self._run(task, task.action.does, tell)  # type: ignore[arg-type]
@@ -237,7 +210,15 @@ class Worker:
         if isinstance(staged, LostInput):
             return staged
         log = os.path.join(self._host.logs, _log_name(action.id))
-        started = Started(action.id, task.key, log)
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            tell(Started(action.id, task.key, log))
+            since = monotonic()
+            yield
+            if monotonic() - since > QUICK:
+                tell(Ended(action.id))
+
         scratch = self._store.scratch()
         staging = self._store.staging() if _is_light(staged) else ""
         try:
@@ -254,7 +235,7 @@ class Worker:
                     self._store.checkpoint(task.key) if run.checkpoint else "",
                     self._host.downloads if run.network else "",
                     self._known,
-                    self._slots.turn(cpus=run.cpus, memory=run.memory, begin=lambda: tell(started)),
+                    turn(),
                 )
             )
             failure = self._failure(task, run, execution, log)
@@ -277,8 +258,7 @@ class Worker:
                 continue
             made = task.made.get(path)
             if made is not None:
-                below = path[len(_folder(path, made)) + 1 :]
-                place = self._store.place(made.tree, below)
+                place = self._store.place(*made)
             elif path.startswith("@rules/"):
                 place = os.path.join(self._host.rules_root, path.removeprefix("@rules/"))
             else:
@@ -361,7 +341,7 @@ class Worker:
         """Put outputs and result where they belong; refuse what is no complete success."""
         action, key = task.action, task.key
         try:
-            metrics = _metrics(execution.out, run.metrics)
+            metrics = read_metrics(execution.out, run.metrics)
             kept = self._store.ingest(execution.out, action.outputs)
         except (ActionError, InputError) as error:
             tail = self._log_tail(log)
@@ -424,14 +404,6 @@ def _attribute(path: str) -> str:
     return "srcs" if path.endswith((".py", ".sh")) else "srcs` or `data"
 
 
-def _folder(path: str, made: Result) -> str:
-    """Return the folder of the artifact `path`, one of the outputs in `made`."""
-    for output, _ in made.outputs:
-        if path.endswith("/" + output):
-            return path[: -len(output) - 1]
-    raise AssertionError(f"{path} is not among the outputs of its producer")
-
-
 def _log_name(id_: str) -> str:
     """Return a file name for the log of an action: readable, unique in an invocation."""
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in id_)
@@ -449,33 +421,3 @@ def _read(path: str, limit: int) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def _metrics(out: str, path: str) -> dict[str, Json] | None:
-    """Read the metrics output. Raises InputError when it is no JSON object of numbers."""
-    if not path:
-        return None
-    place = os.path.join(out, path)
-    if not os.path.isfile(place) or os.path.islink(place):
-        return None  # ingest says what is missing
-    if os.path.getsize(place) > MAX_METRICS:
-        raise InputError(f"the metrics in `{path}` are larger than {MAX_METRICS >> 20} MiB")
-    try:
-        found: Any = json.loads(_read(place, MAX_METRICS))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"the metrics in `{path}` are not JSON: {error}") from error
-    if type(found) is not dict:
-        raise InputError(f"the metrics in `{path}` are not a JSON object")
-    _check_numbers(found, path, name="")
-    return found
-
-
-def _check_numbers(value: Any, path: str, *, name: str) -> None:
-    if type(value) is dict:
-        for key, item in value.items():
-            _check_numbers(item, path, name=f"{name}.{key}" if name else key)
-    elif type(value) not in {int, float} or not math.isfinite(value):
-        raise InputError(
-            f"the metric `{name}` in `{path}` is {json.dumps(value)[:40]}, not a number",
-            hints=("metrics are finite numbers, nested objects allowed",),
-        )

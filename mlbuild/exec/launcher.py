@@ -1,9 +1,9 @@
 """Launcher: starts commands, waits for them, and leaves none of their processes behind.
 
-Every child is started by one thread that lives as long as the Launcher: a child that is to die
-with its parent (bwrap's `--die-with-parent`) dies with the *thread* that started it, so a worker
-thread that ends must not be that parent. The caller's thread waits for its own child. The mlbuild
-process adopts orphans (it becomes a subreaper), so a daemon that detached itself is still found.
+A child that is to die with its parent (bwrap's `--die-with-parent`) dies with the *thread* that
+started it. The main thread lives as long as its process and starts its children itself; for others
+one thread does, which lives as long as the Launcher. The caller's thread waits for its own child.
+The process adopts orphans (it becomes a subreaper): a daemon that detached itself is still found.
 """
 
 import errno
@@ -19,11 +19,10 @@ from queue import SimpleQueue
 from time import monotonic
 
 from mlbuild.errors import HostError
+from mlbuild.exec.prctl import adopt_orphans
 
 GRACE = 2.0  # seconds between the wish to end and the end
 MARK = "MLBUILD_OUT"  # its value differs from attempt to attempt: it tells whose process one is
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,9 @@ class Launcher:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
+        self._null = -1  # opened with the first command, like the next: forks have their own
         self._is_cancelled = False
-        self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # readable from then on
+        self._cancelled = -1  # an eventfd, readable once `cancel` was called
         self._closed = False
 
     def run(
@@ -122,7 +122,7 @@ class Launcher:
     def cancel(self) -> None:
         """End every running command with all its processes; later `run`s end at once."""
         self._is_cancelled = True
-        if not self._closed:
+        if self._cancelled >= 0 and not self._closed:
             os.eventfd_write(self._cancelled, 1)
 
     def close(self) -> None:
@@ -134,13 +134,27 @@ class Launcher:
             if self._thread is not None:
                 self._orders.put(None)
                 self._thread.join()
-            os.close(self._cancelled)
+            if self._null >= 0:
+                os.close(self._null)
+                os.close(self._cancelled)
 
     def _spawn(self, order: _Order) -> "subprocess.Popen[bytes]":
+        if self._null < 0:
+            with self._start:
+                if self._null < 0:
+                    adopt_orphans()
+                    self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                    if self._is_cancelled:
+                        os.eventfd_write(self._cancelled, 1)
+                    self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        if threading.current_thread() is threading.main_thread():
+            try:
+                return _start(order, self._null)
+            except Exception as error:
+                raise _unstarted(order, error) from error
         if self._thread is None:
             with self._start:
                 if self._thread is None:
-                    _adopt_orphans()
                     thread = threading.Thread(target=self._serve, name="launcher", daemon=True)
                     thread.start()
                     self._thread = thread
@@ -153,14 +167,12 @@ class Launcher:
 
     def _serve(self) -> None:
         """Start children, one after the other: the body of the launcher thread."""
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         while (order := self._orders.get()) is not None:
             try:
-                order.child = _start(order, null)
+                order.child = _start(order, self._null)
             except Exception as error:  # noqa: BLE001 - it belongs to the thread that ordered
                 order.error = error
             order.done.release()
-        os.close(null)
 
     def _wait(self, pid: int, deadline: float, *, init: Callable[[], int] | None) -> str:
         """Wait until `pid` has ended; return what made us end it: "", "timeout" or "cancel"."""
@@ -270,12 +282,31 @@ def _end_session(leader: int, env: Mapping[str, str], cwd: str) -> None:
             os.waitpid(pid, 0)
 
 
+def end_orphans(outputs: str) -> None:
+    """Kill the children that we adopted and whose output directory is below the folder `outputs`.
+
+    For what a process that was killed left behind; it was this process's child.
+    """
+    mark = f"{MARK}={outputs}".encode()
+    while strays := [pid for pid in _orphans() if _has_variable(pid, mark)]:
+        for pid in strays:
+            os.kill(pid, signal.SIGKILL)
+        for pid in strays:
+            os.waitpid(pid, 0)
+
+
 def _orphans() -> Iterator[int]:
     """Yield our main thread's children: what we adopted is among them, what we start is not."""
     own = os.getpid()
     try:
-        with open(f"/proc/self/task/{own}/children", "rb", buffering=0) as file:
-            return map(int, file.read().split())
+        file = os.open(f"/proc/self/task/{own}/children", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = b""
+            while more := os.read(file, 1 << 16):
+                text += more
+        finally:
+            os.close(file)
+        return map(int, text.split())
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
         pids = map(int, filter(str.isdigit, os.listdir("/proc")))
         return (pid for pid in pids if _parent(pid) == own)
@@ -306,11 +337,19 @@ def _belongs(pid: int, leader: int, *, mark: bytes, cwd: str) -> bool:
         return False
     if int(fields[3]) == leader:
         return True
+    if mark and _has_variable(pid, mark + b"\0"):
+        return True
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == cwd
+    except OSError:
+        return False
+
+
+def _has_variable(pid: int, start: bytes) -> bool:
+    """Say whether the environment of a process has a variable that begins like that."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            if mark and mark in file.read(1 << 20).split(b"\0"):
-                return True
-        return os.readlink(f"/proc/{pid}/cwd") == cwd
+            return b"\0" + start in b"\0" + file.read(1 << 20)
     except OSError:
         return False
 
@@ -327,12 +366,3 @@ def _peak(usage: resource.struct_rusage) -> int:
     """
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends; let children dump no core."""
-    import ctypes  # noqa: PLC0415 - 4 ms that only a build with something to run pays
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

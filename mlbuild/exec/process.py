@@ -9,7 +9,7 @@ import os
 from mlbuild.exec import cgroup, view
 from mlbuild.exec.base import Execution, Job
 from mlbuild.exec.launcher import Launcher
-from mlbuild.exec.sandbox import stage
+from mlbuild.exec.sandbox import stage, write_new
 
 
 class Process:
@@ -38,8 +38,7 @@ class Process:
         )
         os.mkdir(here.temporary, 0o700)
         os.mkdir(here.home, 0o700)
-        with open(here.context, "xb", buffering=0) as file:
-            file.write(view.context(job, here))
+        write_new(here.context, view.context(job, here))
         argv = [view.text(word, here) for word in run.argv]
         where = cgroup.hierarchies() if run.memory else None
         group = cgroup.make(where, memory=run.memory) if where else None
@@ -67,6 +66,7 @@ class Process:
             if group:
                 group.remove()
             sandbox.clear()
+            _tidy(here)
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""
@@ -75,3 +75,13 @@ class Process:
     def close(self) -> None:
         """End the thread that starts commands."""
         self._launcher.close()
+
+
+def _tidy(here: view.View) -> None:
+    """Remove what was made for the command, by name; what else is there goes with the scratch."""
+    try:
+        os.unlink(here.context)
+        os.rmdir(here.home)
+        os.rmdir(here.temporary)
+    except OSError:
+        return

@@ -70,7 +70,6 @@ class Sandbox:
         """Create a symlink to each large input."""
         for whole in self.wholes:
             os.symlink(whole.place, f"{self.work}/{whole.path}")
-        self._date_folders()
 
     def clear(self) -> None:
         """Remove what was staged, by name: far quicker than to look what there is.
@@ -166,14 +165,19 @@ def _copy(staged: Staged, to: str, *, known: dict[str, bytes]) -> None:
         content = _checked(staged)
         if len(content) <= TINY and len(known) < MOST:
             known[hash_] = content
-    copy = os.open(to, _CREATE, 0o555 if staged.content.kind == "x" else 0o444)
+    write_new(to, content, mode=0o555 if staged.content.kind == "x" else 0o444)
+
+
+def write_new(path: str, content: bytes, *, mode: int = 0o444) -> None:
+    """Write a file that nobody has yet, dated to the first moment that every archive can tell."""
+    file = os.open(path, _CREATE, mode)
     try:
-        at = os.write(copy, content)
+        at = os.write(file, content)
         while at < len(content):
-            at += os.write(copy, content[at:])
-        os.utime(copy, (EPOCH, EPOCH))
+            at += os.write(file, content[at:])
+        os.utime(file, (EPOCH, EPOCH))
     finally:
-        os.close(copy)
+        os.close(file)
 
 
 def _checked(staged: Staged) -> bytes:

@@ -31,7 +31,7 @@ from mlbuild.store.entries import Entries
 from mlbuild.store.ingest import Ingested, collect, contents, tree_of_outputs
 from mlbuild.store.locks import KeyLock
 from mlbuild.store.memory import memory_room
-from mlbuild.store.private import Private, sweep
+from mlbuild.store.private import Private, rooms, sweep
 from mlbuild.store.trees import Trees
 from mlbuild.store.verify import Report, verify
 
@@ -175,6 +175,10 @@ class DiskStore:
         """Return the absolute path of a new empty folder, on the store's file system."""
         with files.disk_errors(self.root):
             return self.private.scratch()
+
+    def private_of(self, pid: int) -> str:
+        """Return what the paths of all scratch folders of a process begin with."""
+        return f"{rooms(self.root)}/{pid}-"
 
     def drop(self, path: str) -> None:
         """Remove a scratch folder, or a part of one, with all that is in it."""

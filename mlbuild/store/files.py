@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from mlbuild.core.digest import Digest
 from mlbuild.errors import HostError
+from mlbuild.hashing import threads
 
 SHARED = 64 * 1024  # a file of at least so many bytes has one inode in cas and all trees
 MAPPED = 4 * 1024 * 1024  # above, mapped and hashed by all cores; below, one read is faster
@@ -142,7 +143,7 @@ def hash_open(fd: int, size: int) -> Digest:
     if size <= MAPPED:
         content = read_open(fd, size)
         return Digest(blake3(content).hexdigest(), len(content))
-    hasher = blake3(max_threads=blake3.AUTO)
+    hasher = blake3(max_threads=threads())
     hasher.update_mmap(f"/proc/self/fd/{fd}")
     return Digest(hasher.hexdigest(), os.fstat(fd).st_size)
 
@@ -251,19 +252,6 @@ def remove_at(fd: int | None, name: str) -> None:
         _remove_folder(fd, name)
     except (FileNotFoundError, NotADirectoryError):
         pass
-
-
-def empty(path: str) -> bool:
-    """Remove what is in the folder at `path`; say whether there is one."""
-    try:
-        top = open_folder(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        _empty_all(top)
-    finally:
-        os.close(top)
-    return True
 
 
 def _remove_folder(fd: int | None, name: str) -> None:

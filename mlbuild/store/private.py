@@ -51,7 +51,6 @@ class Private:
         self._marked = False
         self._writers = 0
         self._writes = 0
-        self._empty: list[str] = []
         self._tokens: list[Token] = []
 
     def name(self) -> str:
@@ -60,18 +59,15 @@ class Private:
 
     def scratch(self) -> str:
         """Return the absolute path of an empty folder that nobody uses."""
-        try:
-            return self._empty.pop()
-        except IndexError:
-            path = self.name()
-            os.mkdir(path, 0o700)
-            return path
+        path = self.name()
+        os.mkdir(path, 0o700)
+        return path
 
     def drop(self, path: str) -> None:
-        """Remove what is in a scratch folder; the folder itself serves again."""
-        if os.path.dirname(path) == self._folder and files.empty(path):
-            self._empty.append(path)
-        else:
+        """Remove a scratch folder, or a part of one, with what is in it; mostly that is nothing."""
+        try:
+            os.rmdir(path)
+        except OSError:
             files.remove(path)
 
     def token(self) -> "Token":
@@ -186,7 +182,6 @@ class Private:
                 os.close(self._lock)
                 while self._tokens:
                     os.close(self._tokens.pop().fd)
-                self._empty.clear()
                 self._folder = ""
 
 

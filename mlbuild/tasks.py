@@ -1,0 +1,190 @@
+"""Tasks: what the scheduler asks of a member of its crew, what is answered, both as bytes too."""
+
+import marshal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlbuild.core.action import Action
+from mlbuild.core.digest import Digest
+from mlbuild.core.event import Failure
+from mlbuild.core.result import Content, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One action to run, with everything known about its inputs."""
+
+    action: Action
+    key: str
+    manifest: bytes
+    inputs: Mapping[str, Content]
+    made: Mapping[str, tuple[Digest, str]]  # of inputs that are outputs: the tree, the path in it
+    forced: bool  # run even where another process has a result by now
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The command starts."""
+
+    id: str
+    key: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The command has ended; what it made is being kept."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process holds the key."""
+
+    id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The key is ours after a wait, and the command wants to run."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is a result; `note` says why it was not kept in the cache, if it was not."""
+
+    id: str
+    key: str
+    result: Result
+    ran: bool
+    log: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There is none. `fault` is the traceback of a fault of ours."""
+
+    id: str
+    key: str
+    failure: Failure
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostInput:
+    """The bytes of the input `path` are not what they were: lost, damaged or edited meanwhile."""
+
+    id: str
+    path: str
+
+
+Answer = Started | Ended | Waiting | Asking | Done | Failed | LostInput
+
+
+def packed_task(task: Task) -> bytes:
+    """Return a task as bytes, its action by id."""
+    return marshal.dumps(
+        (
+            task.action.id,
+            task.key,
+            task.manifest,
+            {path: _flat(content) for path, content in task.inputs.items()},
+            {path: (tree.hash, tree.size, below) for path, (tree, below) in task.made.items()},
+            task.forced,
+        )
+    )
+
+
+def task_from(message: bytes, actions: Mapping[str, Action]) -> Task:
+    """Read what `packed_task` wrote."""
+    id_, key, manifest, inputs, made, forced = marshal.loads(message)  # noqa: S302 - ours
+    return Task(
+        actions[id_],
+        key,
+        manifest,
+        {path: _content(one) for path, one in inputs.items()},
+        {path: (Digest(hash_, size), below) for path, (hash_, size, below) in made.items()},
+        forced=forced,
+    )
+
+
+def _flat(content: Content) -> tuple[str, str, int]:
+    return content.kind, content.digest.hash, content.digest.size
+
+
+def _content(flat: tuple[str, str, int]) -> Content:
+    return Content(flat[0], Digest(flat[1], flat[2]))
+
+
+def packed_answer(answer: Answer) -> bytes:
+    """Return an answer as bytes: the number of its kind, and its fields as plain values."""
+    match answer:
+        case Done(result=result):
+            flat = _flat_result(result)
+            fields: tuple[Any, ...] = (
+                *(answer.id, answer.key, flat, answer.ran, answer.log, answer.note),
+            )
+        case Failed(failure=failure):
+            fields = (answer.id, answer.key, *(getattr(failure, name) for name in _FAILURE))
+            fields = (*fields, answer.fault)
+        case Started():
+            fields = (answer.id, answer.key, answer.log)
+        case Waiting():
+            fields = (answer.id, answer.key)
+        case LostInput():
+            fields = (answer.id, answer.path)
+        case Asking() | Ended():
+            fields = (answer.id,)
+    return marshal.dumps((_KINDS.index(type(answer)), fields))
+
+
+def answer_from(message: bytes) -> Answer:
+    """Read what `packed_answer` wrote."""
+    number, fields = marshal.loads(message)  # noqa: S302 - ours
+    kind = _KINDS[number]
+    if kind is Done:
+        id_, key, flat, ran, log, note = fields
+        return Done(id_, key, _result(flat), ran=ran, log=log, note=note)
+    if kind is Failed:
+        id_, key, *failure, fault = fields
+        return Failed(id_, key, Failure(*failure), fault)
+    answer: Answer = kind(*fields)
+    return answer
+
+
+_KINDS: tuple[Any, ...] = (Done, Failed, Started, Waiting, LostInput, Asking, Ended)
+_FAILURE = Failure.__slots__
+
+
+def _flat_result(result: Result) -> tuple[Any, ...]:
+    return (
+        [(path, *_flat(content)) for path, content in result.outputs],
+        (result.tree.hash, result.tree.size),
+        result.metrics,
+        (result.seconds, result.cpu_seconds, result.peak_memory),
+        (result.hermetic, result.executor),
+        (result.log.hash, result.log.size) if result.log else None,
+        result.undeclared,
+    )
+
+
+def _result(flat: tuple[Any, ...]) -> Result:
+    outputs, tree, metrics, used, where, log, undeclared = flat
+    return Result(
+        tuple((path, _content(rest)) for path, *rest in outputs),
+        Digest(*tree),
+        metrics,
+        seconds=used[0],
+        cpu_seconds=used[1],
+        peak_memory=used[2],
+        hermetic=where[0],
+        executor=where[1],
+        log=Digest(*log) if log else None,
+        undeclared=undeclared,
+    )
