@@ -12,8 +12,11 @@ from blake3 import blake3
 
 from mlbuild import columns
 from mlbuild.errors import HostError, InputError
+from mlbuild.progress import EVERY, Progress
 
 LARGE = 4 << 20  # bytes; from here on mmap and all cores
+PIECE = 64 << 20  # bytes that are hashed between two words about progress
+SOME = 200  # files, likewise
 MANY = 3000  # files; from here on helper processes pay off
 RECORD = 1 + columns.WIDTH + 32  # bytes: kind, stamp, hash
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not block us
@@ -40,11 +43,14 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def hash_file(path: str, *, shown: str = "", at: int | None = None) -> bytes:
+def hash_file(
+    path: str, *, shown: str = "", at: int | None = None, progress: Progress | None = None
+) -> bytes:
     """Return kind (`f` or `x`), stamp and hash of a regular file, RECORD bytes in all.
 
-    `at` is an open folder that `path` is relative to. Raises InputError, which calls the file
-    `shown`, when it is absent, unreadable, no regular file, or written to while it is read.
+    `at` is an open folder that `path` is relative to; `progress` hears of the full pieces of a
+    very large file, not of what is left. Raises InputError, which calls the file `shown`, when it
+    is absent, unreadable, no regular file, or written to while it is read.
     """
     try:
         for _ in range(5):
@@ -53,7 +59,7 @@ def hash_file(path: str, *, shown: str = "", at: int | None = None) -> bytes:
                 before = os.fstat(file)
                 if not stat.S_ISREG(before.st_mode):
                     raise InputError(f"`{shown or path}` is not a regular file")
-                hash_ = _hash_open(file, before.st_size)
+                hash_ = _hash_open(file, before.st_size, progress)
                 if hash_ and columns.stamp(os.fstat(file)) == columns.stamp(before):
                     kind = b"x" if before.st_mode & 0o100 else b"f"
                     return kind + columns.stamp(before) + hash_
@@ -68,8 +74,10 @@ def hash_file(path: str, *, shown: str = "", at: int | None = None) -> bytes:
     )
 
 
-def _hash_open(file: int, size: int) -> bytes:
+def _hash_open(file: int, size: int, progress: Progress | None) -> bytes:
     """Return the hash of an open file, nothing when it is shorter or longer than `size` by now."""
+    if size >= PIECE and progress is not None:
+        return _hash_pieces(file, size, progress)
     if size >= LARGE:
         return blake3(max_threads=threads()).update_mmap(f"/proc/self/fd/{file}").digest()
     content = os.read(file, size + 1)
@@ -78,13 +86,35 @@ def _hash_open(file: int, size: int) -> bytes:
     return blake3(content).digest() if len(content) == size else b""
 
 
-def hash_files(folder: str, names: Sequence[str], *, shown: str = "") -> list[bytes]:
+def _hash_pieces(file: int, size: int, progress: Progress) -> bytes:
+    """Return the hash of an open file, as fast as at once; `progress` hears of its full pieces."""
+    import mmap  # noqa: PLC0415 - only very large files need it
+
+    hasher = blake3(max_threads=threads())
+    try:
+        with (
+            mmap.mmap(file, size, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as content,
+        ):
+            for start in range(0, size, PIECE):
+                with content[start : start + PIECE] as piece:
+                    hasher.update(piece)
+                if start + PIECE <= size:
+                    progress.add(0, PIECE)
+    except ValueError:  # it has become shorter
+        return b""
+    return hasher.digest()
+
+
+def hash_files(
+    folder: str, names: Sequence[str], *, shown: str = "", progress: Progress | None = None
+) -> list[bytes]:
     """Return `hash_file` of each of `names` in `folder`, an absolute path; very many in parallel.
 
     Raises InputError, which calls the folder `shown`, like `hash_file`.
     """
     if len(names) >= MANY:
-        return hash_batches([(folder, list(names))])[0]
+        return hash_batches([(folder, list(names))], progress=progress)[0]
     prefix = f"{shown}/" if shown else ""
     try:
         at = columns.open_folder(folder)
@@ -93,12 +123,26 @@ def hash_files(folder: str, names: Sequence[str], *, shown: str = "") -> list[by
             raise InputError(f"there is no file `{prefix}{names[0]}`") from error
         raise InputError(f"cannot read the folder `{shown}`: {error.strerror}") from error
     try:
-        return [hash_file(name, shown=prefix + name, at=at) for name in names]
+        if progress is None:
+            return [hash_file(name, shown=prefix + name, at=at) for name in names]
+        found: list[bytes] = []
+        files = size = 0  # not told of yet
+        for name in names:
+            record = hash_file(name, shown=prefix + name, at=at, progress=progress)
+            found.append(record)
+            files, size = files + 1, size + int.from_bytes(record[1:9], "little") % PIECE
+            if files >= SOME or size >= PIECE:
+                progress.add(files, size)
+                files = size = 0
+        progress.add(files, size)
+        return found
     finally:
         os.close(at)
 
 
-def hash_batches(batches: Sequence[tuple[str, list[str]]]) -> list[list[bytes]]:
+def hash_batches(
+    batches: Sequence[tuple[str, list[str]]], *, progress: Progress | None = None
+) -> list[list[bytes]]:
     """Return the records of the files of many folders, hashed by processes of their own.
 
     Each batch is a folder, absolute, and names in it. Processes and not threads: reading small
@@ -112,7 +156,8 @@ def hash_batches(batches: Sequence[tuple[str, list[str]]]) -> list[list[bytes]]:
     workers = max(1, min(len(os.sched_getaffinity(0)), 8))
     # In turns: neighbours are alike, so every process gets its part of the large and the small.
     lots = [pieces[first::workers] for first in range(min(workers, len(pieces)))]
-    answers = [iter(lot) for lot in _answers([[one[1:] for one in lot] for lot in lots])]
+    orders = [[one[1:] for one in lot] for lot in lots]
+    answers = [iter(lot) for lot in _answers(orders, progress)]
     found: list[list[bytes]] = [[] for _ in batches]
     for number, (index, folder, names) in enumerate(pieces):
         for name, record in zip(names, next(answers[number % workers]), strict=True):
@@ -121,7 +166,9 @@ def hash_batches(batches: Sequence[tuple[str, list[str]]]) -> list[list[bytes]]:
     return found
 
 
-def _answers(lots: Sequence[Sequence[tuple[str, list[str]]]]) -> list[list[list[bytes]]]:
+def _answers(
+    lots: Sequence[Sequence[tuple[str, list[str]]]], progress: Progress | None
+) -> list[list[list[bytes]]]:
     """Return the records that a process for each lot finds for its orders: folder and names.
 
     Orders and answers are files in memory. With pipes, a process that waits for its answers to be
@@ -141,6 +188,8 @@ def _answers(lots: Sequence[Sequence[tuple[str, list[str]]]]) -> list[list[list[
             stack.callback(child.wait)
             stack.callback(child.kill)
             started.append((child, answers))
+        if progress is not None:
+            _watch([(child.pid, answers) for child, answers in started], progress)
         for child, answers in started:
             if child.wait() != 0:
                 raise HostError("a process that hashes files was killed")
@@ -149,6 +198,34 @@ def _answers(lots: Sequence[Sequence[tuple[str, list[str]]]]) -> list[list[list[
             [[answers.read(RECORD) for _ in names] for _, names in lot]
             for (_, answers), lot in zip(started, lots, strict=True)
         ]
+
+
+def _watch(started: Sequence[tuple[int, BinaryIO]], progress: Progress) -> None:
+    """Tell of answers as they come, until the processes end."""
+    import select  # noqa: PLC0415 - as above
+
+    seen = [0] * len(started)  # bytes of answers, whole records
+    with ExitStack() as stack:
+        ends = select.poll()
+        running = 0
+        for pid, _ in started:
+            try:
+                end = os.pidfd_open(pid)
+            except OSError:  # an old kernel, or one that is not Linux's own
+                return
+            stack.callback(os.close, end)
+            ends.register(end, select.POLLIN)
+            running += 1
+        while running:
+            for end, _ in ends.poll(EVERY * 1000):
+                ends.unregister(end)
+                running -= 1
+            for index, (_, answers) in enumerate(started):
+                size = os.fstat(answers.fileno()).st_size // RECORD * RECORD
+                fresh = os.pread(answers.fileno(), size - seen[index], seen[index])
+                seen[index] = size
+                sizes = struct.iter_unpack(f"<xq{RECORD - 9}x", fresh)
+                progress.add(len(fresh) // RECORD, sum(one[0] for one in sizes))
 
 
 _PIECE = 2000  # files in one order to a process

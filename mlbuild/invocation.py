@@ -1,10 +1,10 @@
-"""Invocation: one run of mlbuild, from patterns to outputs. Only this file sees front and back."""
+"""Invocation: one run of mlbuild, from patterns to outputs."""
 
 import os
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,33 +12,29 @@ from mlbuild import __version__, plans
 from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Json, Run
-from mlbuild.core.digest import Digest
 from mlbuild.core.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    Hashing,
     PlanReady,
     Warned,
 )
-from mlbuild.core.label import parse_label, parse_pattern
+from mlbuild.core.label import parse_label
 from mlbuild.core.plan import Plan
-from mlbuild.core.result import Content, Result
-from mlbuild.core.tree import Entry, Kind, Tree, tree_of
+from mlbuild.delivery import Delivery
 from mlbuild.errors import HostError, Interrupted
 from mlbuild.exec.base import Executor, Tool
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.exec.view import on_host
-from mlbuild.graph.analyze import Analyzer
-from mlbuild.graph.loader import Loader
-from mlbuild.graph.resolve import Resolver
 from mlbuild.history.commit import commit_of
 from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.scheduler import Outcome, Scheduler, Settings
+from mlbuild.sources import Sources
 from mlbuild.stamps import StatIndex
 from mlbuild.store import files
-from mlbuild.store.checkout import checkout
 from mlbuild.store.disk import DiskStore, open_store
 from mlbuild.unchanged import Trace
 from mlbuild.worker import Host, Worker
@@ -144,25 +140,17 @@ class Invocation:
 
     def _plan(self, request: Request) -> plans.Planned:
         """Return the plan for `request`: a kept one while nothing that it was read from changed."""
-        words = (*request.patterns, request.package, __version__, self._workspace.root)
+        flags = [f"{name}={value}" for name, value in sorted(self._config.flags.items())]
+        words = (*request.patterns, request.package, __version__, self._workspace.root, *flags)
         kept = plans.recall(self._workspace, words)
         if kept is not None:
             return kept
+        from mlbuild.reading import Reading  # noqa: PLC0415 - start-up: most builds read nothing
+
         since = time.time_ns()
-        code = os.path.join(self._config.cache_dir, "code")
-        loader = Loader(self._workspace, code=code, say=lambda text: self._emit(Warned(text)))
-        resolver = Resolver(self._workspace, loader)
-        patterns = [parse_pattern(text, package=request.package) for text in request.patterns]
-        warned: list[str] = []
-        labels = resolver.select(patterns, warned.append)
-        for text in warned:
-            self._emit(Warned(text))
-        planned = plans.Planned(
-            Analyzer(resolver).plan(labels),
-            files=tuple(sorted(loader.seen.files)),
-            folders=tuple(sorted(loader.seen.folders)),
-        )
-        if not warned:
+        reading = Reading(self._workspace, self._config, say=lambda text: self._emit(Warned(text)))
+        planned = reading.plan(request.patterns, request.package)
+        if reading.complete:
             plans.keep(self._workspace, words, planned, since=since)
         return planned
 
@@ -182,37 +170,6 @@ class Invocation:
             raise HostError(f"the sandbox cannot be used: {why_not}", hints=(INSTALL,))
         self._emit(Warned(f"{why_not}: actions run as plain processes, {UNSEALED}", (INSTALL,)))
         return Process()
-
-
-class _Sources:
-    """Digests of source artifacts: the workspace's, and the rules' own, by stat index."""
-
-    def __init__(self, index: StatIndex, rules: StatIndex) -> None:
-        self._index = index
-        self._rules = rules
-
-    def contents(self, paths: Mapping[str, str]) -> dict[str, Content]:
-        """Return the Content of each path; the values of `paths` say "file" or "tree"."""
-        found: dict[str, Content] = {}
-        rules = [path for path in paths if path.startswith("@rules/")]
-        found |= {
-            f"@rules/{path}": one
-            for path, one in self._rules.files(path[7:] for path in rules).items()
-        }
-        found |= self._index.files(
-            path for path, kind in paths.items() if kind == "file" and path[0] != "@"
-        )
-        found |= {path: self._index.tree(path) for path, kind in paths.items() if kind == "tree"}
-        return found
-
-    def save(self) -> None:
-        """Keep what was learned of both."""
-        self._index.save()
-        self._rules.save()
-
-    def changed(self, paths: list[str]) -> list[str]:
-        """Return those of `paths` whose files are not those that were hashed."""
-        return self._index.changed([path for path in paths if not path.startswith("@rules/")])
 
 
 class _Build:
@@ -235,23 +192,28 @@ class _Build:
         self._records = records
         self._outcome = Outcome()
         self._end: Callable[[], None] = lambda: None  # waits for what a schedule leaves behind
-        self._linked: dict[str, Digest] = {}  # absolute path of a link -> the tree it shows
+        self._delivery = Delivery(store, workspace.out)
         self._tools: dict[str, Tool] = {}
         self._index = StatIndex.open(workspace.root)
         rules = os.path.join(config.cache_dir, "rules-index")
-        self._sources = _Sources(self._index, StatIndex.open(workspace.rules_root(), state=rules))
+        self._sources = Sources(
+            self._index,
+            StatIndex.open(workspace.rules_root(), state=rules),
+            tell=lambda files, size: invocation.emit(Hashing(files, size)),
+        )
 
     def run(self, plan: Plan, request: Request, *, started: float) -> BuildFinished:
         """Schedule `plan`, deliver its outputs, write history; return what was reached."""
         outcome = self._outcome = self._schedule(plan, request)
         labels = statuses(plan, outcome)
+        done = [one for one in plan.requested if labels[one] in {"ran", "cached"}]
         finished = BuildFinished(
             ran=_having(labels, "ran"),
             cached=_having(labels, "cached"),
             fetched=(),
             failed=_having(labels, "failed"),
             skipped=_having(labels, "skipped"),
-            outputs={} if request.dry_run else self._deliver(plan, outcome, labels),
+            outputs={} if request.dry_run else self._delivery.deliver(plan, outcome.results, done),
             metrics=_metrics(plan, outcome),
             exit_code=_exit_code(outcome),
             dry_run=request.dry_run,
@@ -296,7 +258,7 @@ class _Build:
                 trace.files.add(os.path.join(rules, path.removeprefix("@rules/")))
             else:
                 trace.files.add(os.path.join(root, path))
-        for link, tree in self._linked.items():
+        for link, tree in self._delivery.links.items():
             trace.links[link] = self._store.path(tree)
             stamps = self._store.stamps(tree)
             # The folder of a lone file tells nothing that the file does not.
@@ -410,72 +372,6 @@ class _Build:
             return "never built here"
         found = differences(manifests.decode(old), manifests.decode(manifest))
         return reason(found) if found else "its result is no longer in the cache"
-
-    def _deliver(
-        self, plan: Plan, outcome: Outcome, labels: Mapping[str, str]
-    ) -> dict[str, tuple[str, ...]]:
-        """Link what the requested targets made into mlbuild-out; return their paths by label."""
-        producers = plan.producers()
-        actions = {action.id: action for action in plan.actions}
-        delivered: dict[str, tuple[str, ...]] = {}
-        linked: set[str] = set()
-        for label in plan.requested:
-            if labels[label] not in {"ran", "cached"}:
-                continue
-            target = plan.targets[label]
-            for path in target.outputs:
-                producer = producers.get(path)
-                if producer is None or producer.folder in linked:
-                    continue
-                linked.add(producer.folder)
-                owner = plan.targets[producer.owner]
-                made = [
-                    (actions[id_], outcome.results[id_])
-                    for id_ in owner.actions
-                    if id_ in outcome.results
-                ]
-                self._link(producer.folder, set(owner.outputs), made)
-            delivered[label] = target.outputs
-        return delivered
-
-    def _link(self, folder: str, wanted: set[str], made: list[tuple[Action, Result]]) -> None:
-        """Make mlbuild-out/<package>/<target> the tree of what its target delivers.
-
-        `made` are its actions' results. Their trees are in place: each has just been made, or was
-        looked at closely because it is wanted.
-        """
-        tree: Digest | None = None
-        for action, result in made:
-            if len(made) == 1 or {action.artifact(path) for path, _ in result.outputs} == wanted:
-                tree = result.tree
-        if tree is None:
-            entries = [
-                entry
-                for action, result in made
-                for path, content in result.outputs
-                if action.artifact(path) in wanted
-                for entry in self._entries(path, content)
-            ]
-            tree = self._store.materialise(tree_of(entries))
-        if tree is None:
-            raise HostError(
-                f"outputs of `{folder}` vanished from the store meanwhile",
-                hints=("run the command again",),
-            )
-        place = folder.partition("/")[2]
-        link = checkout(self._store, out_root=self._workspace.out, package_target=place, tree=tree)
-        self._linked[link] = tree
-
-    def _entries(self, path: str, content: Content) -> Iterable[Entry]:
-        """Yield the entries that an output adds to the tree of its target."""
-        if content.kind != "t":
-            yield Entry(path, Kind(content.kind), content.digest)
-            return
-        listing: Tree | None = self._store.tree(content.digest)
-        if listing is None:
-            raise HostError(f"the output `{path}` was lost from the store; run the command again")
-        for entry in listing.entries:
-            yield replace(entry, path=f"{path}/{entry.path}")
 
     def _record(self, plan: Plan, outcome: Outcome) -> None:
         """Keep what ran, failures included, in the history."""

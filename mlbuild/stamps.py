@@ -19,6 +19,7 @@ from mlbuild.core.tree import MAGIC as TREE_MAGIC
 from mlbuild.core.tree import MAX_DEPTH, escapes, file_record
 from mlbuild.errors import InputError
 from mlbuild.hashing import MANY, RECORD, hash_batches, hash_files
+from mlbuild.progress import Progress
 
 MAGIC = b"mlbuild stat index 1 "
 WIDTH = columns.WIDTH
@@ -122,7 +123,9 @@ class StatIndex:
                 )
         return own, one.names, one.kinds, stamps, one.hashes
 
-    def files(self, paths: Iterable[str]) -> dict[str, Content]:
+    def files(
+        self, paths: Iterable[str], *, progress: Progress | None = None
+    ) -> dict[str, Content]:
         """Return the contents of files, by path relative to the root."""
         by_folder: dict[str, list[str]] = {}
         for path in paths:
@@ -130,26 +133,28 @@ class StatIndex:
             by_folder.setdefault(folder, []).append(name)
         found: dict[str, Content] = {}
         for folder, names in by_folder.items():
-            self._in_folder(folder, names, found)
+            self._in_folder(folder, names, found, progress)
         return found
 
-    def _in_folder(self, folder: str, names: list[str], found: dict[str, Content]) -> None:
+    def _in_folder(
+        self, folder: str, names: list[str], found: dict[str, Content], progress: Progress | None
+    ) -> None:
         """Add the contents of files of one folder to `found`."""
         prefix = f"{folder}/" if folder else ""
-        looks = _looks(os.path.join(self._root, folder), names)
+        place = os.path.join(self._root, folder)
+        looks = _looks(place, names)
         stale: list[str] = []
         for index, name in enumerate(names):
-            path = prefix + name
-            record = self._single.get(path)
+            record = self._single.get(prefix + name)
             look = looks[WIDTH * index : WIDTH * (index + 1)] if looks else b""
             if record is not None and record[_STAMP] == look:
-                found[path] = _content(record)
+                found[prefix + name] = _content(record)
             else:
                 stale.append(name)
         if not stale:
             return
         self._check_inside(folder, stale)
-        records = hash_files(os.path.join(self._root, folder), stale, shown=folder)
+        records = hash_files(place, stale, shown=folder, progress=progress)
         for name, record in zip(stale, records, strict=True):
             self._single[prefix + name] = record
             self._fresh.add(prefix + name)
@@ -185,7 +190,7 @@ class StatIndex:
             columns.take([os.path.join(self._root, path)], at=None, follow=True) != record[_STAMP]
         )
 
-    def tree(self, path: str) -> Content:
+    def tree(self, path: str, *, progress: Progress | None = None) -> Content:
         """Return the content of a folder: the Tree of everything below it.
 
         Symlinks stay symlinks; one that leaves the folder is refused.
@@ -193,7 +198,7 @@ class StatIndex:
         if path not in self._trees or self._moved(path):
             self._check_inside(path, ())
             below = self._list(path)
-            self._hash(below)
+            self._hash(below, progress)
             digest = self._encode(path, below)
             self._trees[path] = (digest.hash, digest.size)
         return Content("t", Digest(*self._trees[path]))
@@ -263,7 +268,7 @@ class StatIndex:
             found.append(Listed(here, own, names, others))
         return found
 
-    def _hash(self, below: list[Listed]) -> None:
+    def _hash(self, below: list[Listed], progress: Progress | None) -> None:
         """Bring the index up to date with the folders that were listed."""
         kept = [self._still(listed.folder) for listed in below]
         stale = [
@@ -278,10 +283,10 @@ class StatIndex:
             for listed, records in zip(below, kept, strict=True)
         ]
         if sum(len(names) for _, names in stale) >= MANY:
-            fresh = hash_batches(stale)
+            fresh = hash_batches(stale, progress=progress)
         else:
             fresh = [
-                hash_files(place, new, shown=listed.folder) if new else []
+                hash_files(place, new, shown=listed.folder, progress=progress) if new else []
                 for (place, new), listed in zip(stale, below, strict=True)
             ]
         for listed, records, (_, new), hashed in zip(below, kept, stale, fresh, strict=True):
@@ -393,7 +398,5 @@ def _text(text: bytes) -> bytes:
 
 
 def _content(record: bytes) -> Content:
-    return Content(
-        chr(record[0]),
-        Digest(record[_HASH].hex(), int.from_bytes(record[1:9], "little")),
-    )
+    digest = Digest(record[_HASH].hex(), int.from_bytes(record[1:9], "little"))
+    return Content(chr(record[0]), digest)

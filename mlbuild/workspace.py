@@ -30,7 +30,7 @@ class Workspace:
                 raise InputError(
                     f"no `{MARKER}` in `{start}` or a folder above it",
                     hints=(
-                        f'make a `{MARKER}` with the lines `[workspace]` and `name = "digits"`',
+                        "`mlbuild init` makes a folder a workspace that builds at once",
                         "to build a workspace elsewhere, give its folder: `mlbuild -C FOLDER …`",
                     ),
                 )

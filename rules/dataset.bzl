@@ -36,7 +36,27 @@ def _unpacked(ctx, archive, several):
 
 dataset = rule(
     implementation = _dataset,
-    doc = "Data, known by its content: files and folders of the workspace, or a download.",
+    doc = """Data, known by its content: files and folders of the workspace, or a download.
+
+A download is checked against its `sha256` and kept: it happens once for all workspaces. `unpack`
+makes each archive one folder.
+
+```python
+dataset(
+    name = "digits",
+    srcs = glob(["*.gz"]),
+    license = "CC-BY-SA-3.0",
+)
+
+dataset(
+    name = "reviews",
+    urls = ["https://example.org/reviews-2.1.tar.gz"],
+    sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    unpack = True,
+    strip = 1,
+)
+```
+""",
     attrs = {
         "srcs": attr.label_list(doc = "Files and folders of the workspace. They are used in place, never copied."),
         "digest": attr.string(doc = "What the content must be, `blake3:…`; without it, the content is recorded in each result's manifest."),

@@ -32,7 +32,22 @@ def _python_environment(ctx):
 
 python_environment = rule(
     implementation = _python_environment,
-    doc = "The Python packages of a lock file, installed as one immutable tree.",
+    doc = """The Python packages of a lock file, installed as one immutable tree.
+
+Every package is pinned and has hashes; only wheels are installed. Where they come from is a setting
+of each machine (`UV_DEFAULT_INDEX` and its like). This makes a lock:
+
+```sh
+uv pip compile --universal --generate-hashes requirements.in -o requirements.lock
+```
+
+```python
+python_environment(
+    name = "env",
+    lock = "requirements.lock",
+)
+```
+""",
     attrs = {
         "lock": attr.label(mandatory = True, doc = "A requirements.txt in which every requirement is pinned and has hashes."),
         "python": attr.string(doc = "The interpreter's version, such as `3.11`; by default the one that runs mlbuild."),

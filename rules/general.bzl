@@ -1,4 +1,4 @@
-"""Rules of every build system: genrule, filegroup, alias."""
+"""Rules of every build system: genrule, filegroup, alias, test_suite."""
 
 def _genrule(ctx):
     if bool(ctx.attr.cmd) == bool(ctx.attr.cmd_bash):
@@ -22,7 +22,17 @@ def _genrule(ctx):
 
 genrule = rule(
     implementation = _genrule,
-    doc = "Makes files with a shell command, like Bazel's rule of this name.",
+    doc = """Makes files with a shell command, like Bazel's rule of this name.
+
+```python
+genrule(
+    name = "count",
+    srcs = ["names.txt"],
+    outs = ["count.txt"],
+    cmd = "wc -l < $< > $@",
+)
+```
+""",
     attrs = {
         "srcs": attr.label_list(doc = "Files and targets that the command reads: `$(SRCS)`, `$<`, `$(location X)`."),
         "outs": attr.output_list(mandatory = True, doc = "Files that it makes: `$(OUTS)`, `$@`. Each is a label too."),
@@ -41,7 +51,15 @@ def _filegroup(ctx):
 
 filegroup = rule(
     implementation = _filegroup,
-    doc = "Gives one name to several files and targets.",
+    doc = """Gives one name to several files and targets.
+
+```python
+filegroup(
+    name = "tables",
+    srcs = glob(["tables/*.csv"]),
+)
+```
+""",
     attrs = {
         "srcs": attr.label_list(doc = "What the group holds."),
     },
@@ -52,8 +70,70 @@ def _alias(ctx):
 
 alias = rule(
     implementation = _alias,
-    doc = "Another name for a target.",
+    doc = """Another name for a target.
+
+```python
+alias(
+    name = "current",
+    actual = ":lenet",
+)
+```
+""",
     attrs = {
         "actual": attr.label(mandatory = True, doc = "The target that is meant."),
+    },
+)
+
+def _test_suite(ctx):
+    if not ctx.attr.tests:
+        fail("a test_suite needs at least one target in `tests`")
+    return struct(files = ctx.files.tests)
+
+test_suite = rule(
+    implementation = _test_suite,
+    doc = """Gives one name to several checks: building it builds them all.
+
+A check is a target that fails when something is not as it should be, such as an `evaluate` with
+gates. A missed gate ends the build with exit code 3; `-k` goes on to the other checks. All checks are
+listed: unlike in Bazel, an empty list does not stand for all of the package.
+
+```python
+test_suite(
+    name = "release",
+    tests = [
+        ":lenet_eval",
+        "//robustness:noise",
+    ],
+)
+```
+""",
+    attrs = {
+        "tests": attr.label_list(mandatory = True, doc = "The checks, other test_suites among them."),
+    },
+)
+
+def _config_setting(ctx):
+    if not ctx.attr.values:
+        fail("a config_setting needs at least one flag in `values`")
+    return struct(files = [], condition = ctx.attr.values)
+
+config_setting = rule(
+    implementation = _config_setting,
+    doc = """A condition for `select`: it holds where every flag has the value that is given.
+
+Flags are set by `--config NAME` (a table `[config.NAME]` of `mlbuild.toml`) and
+`--define KEY=VALUE`. `os` and `cpu` say what this host is; `config` is the name of a config in use.
+A flag that is not set has no value. Where several conditions of a `select` hold, one that asks
+for all flags of another, and for more, wins.
+
+```python
+config_setting(
+    name = "gpu",
+    values = {"device": "cuda"},
+)
+```
+""",
+    attrs = {
+        "values": attr.string_dict(mandatory = True, doc = "Flags and their values, as text: `true`, `4`, `cuda`."),
     },
 )

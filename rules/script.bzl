@@ -1,7 +1,16 @@
 """Rules that run a Python script from data to data: process, train, evaluate."""
 
-def _run_script(ctx, outputs, names, metrics = None):
-    """Runs `script` with its environment; returns nothing. `names` are its named inputs."""
+def run_python(ctx, script, outputs, names, words, metrics = None):
+    """Runs a Python program in the environment of a target.
+
+    Args:
+      ctx: The target's, with the attributes of `SCRIPT`.
+      script: The program, an Artifact.
+      outputs: The Artifacts that it writes.
+      names: Its inputs by name, for the context file.
+      words: Its command line.
+      metrics: The Artifact among the outputs that holds its metrics.
+    """
     environment = ctx.attr.environment
     ctx.run(
         argv = [
@@ -13,8 +22,8 @@ def _run_script(ctx, outputs, names, metrics = None):
             "-B",
             ctx.attr._run,
             environment.packages if environment else "-",
-            ctx.files.script[0],
-        ] + ctx.expand(ctx.attr.args, names = names, params = ctx.attr.params),
+            script,
+        ] + words,
         inputs = ctx.files.srcs,
         outputs = outputs,
         names = names,
@@ -28,11 +37,16 @@ def _run_script(ctx, outputs, names, metrics = None):
         checkpoint = True,
     )
 
-def _outputs(ctx):
+def declared_outputs(ctx):
+    """Returns the Artifacts of the attributes `outs` and `out_trees`."""
     return [ctx.file(path) for path in ctx.attr.outs] + [ctx.tree(path) for path in ctx.attr.out_trees]
 
+def _run_script(ctx, outputs, names, metrics):
+    words = ctx.expand(ctx.attr.args, names = names, params = ctx.attr.params)
+    run_python(ctx, ctx.files.script[0], outputs, names, words, metrics = metrics)
+
 def _process(ctx):
-    outs = _outputs(ctx)
+    outs = declared_outputs(ctx)
     metrics = ctx.file(ctx.attr.metrics) if ctx.attr.metrics else None
     if not outs and not metrics:
         fail("a process needs at least one path in `outs` or `out_trees`")
@@ -40,7 +54,7 @@ def _process(ctx):
     return struct(files = outs + ([metrics] if metrics else []), metrics = metrics)
 
 def _train(ctx):
-    outs = _outputs(ctx)
+    outs = declared_outputs(ctx)
     if not outs:
         fail("a training needs at least one path in `outs`: the model")
     metrics = ctx.file(ctx.attr.metrics) if ctx.attr.metrics else None
@@ -54,7 +68,7 @@ def _train(ctx):
     )
 
 def _evaluate(ctx):
-    outs = _outputs(ctx)
+    outs = declared_outputs(ctx)
     metrics = ctx.file(ctx.attr.metrics)
     names = dict(ctx.files.data)
     if ctx.attr.model:
@@ -75,7 +89,7 @@ def _evaluate(ctx):
         files = files + [verdict]
     return struct(files = files, metrics = metrics)
 
-_SCRIPT = {
+SCRIPT = {
     "script": attr.label(mandatory = True, doc = "The Python file to run. It imports nothing of mlbuild."),
     "srcs": attr.label_list(doc = "Further files of the workspace that the script imports or opens."),
     "args": attr.string_list(doc = "Command line: `$(location NAME)`, `$(locations NAME)`, `$(param NAME)`, `$(output PATH)` are filled in."),
@@ -94,21 +108,70 @@ _SCRIPT = {
 
 process = rule(
     implementation = _process,
-    doc = "Runs a script from data to data.",
-    attrs = dict(_SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
+    doc = """Runs a script from data to data: cleaning, splitting, features, figures.
+
+The script gets its inputs by the names that `data` gives them, and writes what `outs` names.
+
+```python
+process(
+    name = "split",
+    script = "split.py",
+    args = ["--data", "$(location raw)", "--share", "$(param share)", "--out", "$(output train.csv)"],
+    data = {"raw": "//data:digits"},
+    params = {"share": 0.8},
+    outs = ["train.csv"],
+)
+```
+""",
+    attrs = dict(SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
 )
 
 train = rule(
     implementation = _train,
-    doc = "Trains a model.",
-    attrs = dict(_SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
+    doc = """Trains a model.
+
+As `process`, but `evaluate` and `select_best` know which of its outputs are the model: all of `outs`,
+not the metrics. So metrics that differ do not repeat an evaluation.
+
+```python
+train(
+    name = "lenet",
+    script = "train.py",
+    args = ["--data", "$(location digits)", "--lr", "$(param lr)", "--out", "$(output model.npz)"],
+    environment = "//:env",
+    data = {"digits": "//data:digits"},
+    params = {"lr": 0.05},
+    seed = 0,
+    outs = ["model.npz"],
+    metrics = "metrics.json",
+    resources = {"cpus": 2, "memory": "2Gi"},
+)
+```
+""",
+    attrs = dict(SCRIPT, metrics = attr.string(doc = "The output that holds a JSON object of numbers, nested allowed.")),
 )
 
 evaluate = rule(
     implementation = _evaluate,
-    doc = "Measures a model and holds it against gates.",
+    doc = """Measures a model and holds it against gates.
+
+The script finds the model as the input `model`. A gate that is missed ends the build with exit code 3,
+after the metrics were shown; `gates.json` tells how each gate went.
+
+```python
+evaluate(
+    name = "lenet_eval",
+    script = "evaluate.py",
+    args = ["--model", "$(location model)", "--data", "$(location test)"],
+    environment = "//:env",
+    model = ":lenet",
+    data = {"test": "//data:digits_test"},
+    gates = {"accuracy": ">= 0.95"},
+)
+```
+""",
     attrs = dict(
-        _SCRIPT,
+        SCRIPT,
         model = attr.label(doc = "The trained model: the input `model`."),
         metrics = attr.string(default = "metrics.json", doc = "The output that holds a JSON object of numbers, nested allowed."),
         gates = attr.string_dict(doc = "Bounds on metrics, such as `{\"accuracy\": \">= 0.95\"}`. A missed one ends the build with exit code 3."),

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mlbuild.cli.options import COLOR, EXECUTOR, FOLDER, JSON, Option, Usage, Words
+from mlbuild.cli.options import COLOR, CONFIG, DEFINE, EXECUTOR, FOLDER, JSON, Option, Usage, Words
 from mlbuild.cli.session import Screen, Session, open_session
 from mlbuild.core.event import BuildFinished, Event, WouldRun
 from mlbuild.errors import InputError
@@ -27,6 +27,8 @@ USAGE = Usage(
     (
         Option(("--dry-run",), "Say what would run, and why; run nothing.", dest="dry_run"),
         Option(("--rerun",), "Run the named targets even where a result is known.", dest="rerun"),
+        CONFIG,
+        DEFINE,
         EXECUTOR,
         Option(("-j", "--jobs"), "CPUs that actions may use together.", "N", "jobs"),
         Option(

@@ -1,20 +1,34 @@
-"""`mlbuild help`: what there is, and what a command takes."""
+"""`mlbuild help`: what there is, and what a command or a rule takes."""
 
+import json
 from importlib import import_module
 
-from mlbuild.cli.options import Usage, Words, help_text
-from mlbuild.cli.session import Screen
+from mlbuild.cli.options import COLOR, FOLDER, JSON, Option, Usage, Words, help_text
+from mlbuild.cli.session import Screen, open_session
 from mlbuild.errors import InputError, did_you_mean
 
-USAGE = Usage("help", "[COMMAND]", "Show the commands, or what one of them takes.", (), most=1)
+MARKDOWN = Option(("--markdown",), "Print the page of all rules as Markdown.", dest="markdown")
+USAGE = Usage(
+    "help",
+    "[COMMAND | RULE | rules]",
+    "Show the commands, or what a command or a rule takes; `rules` lists the rules. "
+    "A rule of your own is named like `//tools:defs.bzl%my_rule`.",
+    (JSON, MARKDOWN, COLOR, FOLDER),
+    most=1,
+)
 COMMANDS = {
+    "init": "make a folder a workspace that builds at once",
+    "new": "add a target, and a script to begin with",
     "build": "build what patterns select; the word itself may be left out",
     "why": "say why a target ran, or would run",
     "log": "print the newest log of a target",
+    "query": "show the targets that patterns select",
+    "fmt": "lay out BUILD.ml and .bzl files in one way",
     "config": "show each setting and where it came from",
     "clean": "remove what can be made again",
+    "starlark": "evaluate a plain file of the BUILD language",
     "version": "print the version",
-    "help": "show this, or what a command takes",
+    "help": "show this, or what a command or a rule takes",
 }
 OVERVIEW = """\
 mlbuild builds datasets, models and reports, and never computes the same thing twice.
@@ -29,6 +43,7 @@ examples:
   mlbuild //... -//models/...      build all but those below `models`
   mlbuild --dry-run :all           say what would run in this package, and why
   mlbuild why //models:lenet       say what changed since its last run
+  mlbuild help train               say what the rule `train` takes
 
 exit codes: 0 done, 1 an action failed, 2 your files or words are wrong, 3 a gate was missed,
 8 interrupted, 36 this host is in trouble, 37 a fault of mlbuild"""
@@ -36,15 +51,19 @@ exit codes: 0 done, 1 an action failed, 2 your files or words are wrong, 3 a gat
 
 def run(words: Words, screen: Screen) -> int:
     """Print help on stdout."""
-    if not words.rest:
-        screen.out.lines([overview()])
-        return 0
-    name = words.rest[0]
-    if name not in COMMANDS:
+    name = words.rest[0] if words.rest else ""
+    as_page = words.has("json") or words.has("markdown")
+    if as_page and name in COMMANDS:
         raise InputError(
-            f"mlbuild has no command `{name}`", hints=did_you_mean(name, list(COMMANDS))
+            f"`--json` and `--markdown` describe rules, and `{name}` is a command",
+            hints=(f"see `mlbuild help {name}`",),
         )
-    screen.out.write(help_text(usage_of(name)))
+    if as_page or (name and name not in COMMANDS):
+        _show_rules(name, words, screen)
+    elif name:
+        screen.out.write(help_text(usage_of(name)))
+    else:
+        screen.out.lines([overview()])
     return 0
 
 
@@ -52,6 +71,33 @@ def overview() -> str:
     """Return the help of mlbuild as a whole."""
     commands = "\n".join(f"  {name:<9}{doc}" for name, doc in COMMANDS.items())
     return OVERVIEW.format(commands=commands)
+
+
+def _show_rules(name: str, words: Words, screen: Screen) -> None:
+    """Print one rule, or all of the library or of a .bzl file."""
+    from mlbuild.cli import reference  # noqa: PLC0415 - start-up: it loads rules
+
+    file, percent, rule = name.partition("%")
+    if percent or file.endswith(".bzl"):
+        entries = reference.module(file, open_session(words, screen))
+    else:
+        entries, rule = reference.library(screen), "" if name in {"", "rules"} else name
+        if rule and rule not in entries:
+            known = did_you_mean(name, [*COMMANDS, *entries])
+            raise InputError(
+                f"mlbuild has no command and no rule `{name}`",
+                hints=known or ("see `mlbuild help` for commands, `mlbuild help rules` for rules",),
+            )
+    chosen = {rule: reference.one_of(entries, rule, where=file)} if rule else entries
+    if words.has("json"):
+        found = {one: reference.as_json(entry) for one, entry in chosen.items()}
+        screen.out.lines([json.dumps(found[rule] if rule else found)])
+    elif words.has("markdown"):
+        screen.out.write(reference.markdown(chosen))
+    elif rule:
+        screen.out.lines([*reference.text_lines(chosen[rule])])
+    else:
+        screen.out.lines([*reference.overview_lines(chosen)])
 
 
 def usage_of(command: str) -> Usage:

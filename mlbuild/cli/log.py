@@ -2,7 +2,7 @@
 
 import json
 
-from mlbuild.cli.options import COLOR, FOLDER, JSON, Usage, Words
+from mlbuild.cli.options import COLOR, CONFIG, DEFINE, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, open_session
 from mlbuild.errors import InputError
 from mlbuild.invocation import Invocation
@@ -13,7 +13,7 @@ USAGE = Usage(
     "log",
     "LABEL",
     "Print what the newest run of a target wrote, without colours and control characters.",
-    (JSON, COLOR, FOLDER),
+    (CONFIG, DEFINE, JSON, COLOR, FOLDER),
     most=1,
 )
 

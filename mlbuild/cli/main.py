@@ -12,7 +12,22 @@ from mlbuild.config import process_environment
 from mlbuild.errors import InputError, Interrupted, MlbuildError, did_you_mean
 from mlbuild.ui.diagnose import error_lines
 
-VALUED = ("-C", "-j", "--jobs", "--executor", "--events", "--color")  # options that take a word
+VALUED = (  # options that take a word
+    *(
+        "-C",
+        "-j",
+        "--jobs",
+        "--executor",
+        "--events",
+        "--color",
+        "--config",
+        "--define",
+        "--output",
+        "--template",
+        "--package",
+        "--name",
+    ),
+)
 
 
 def main(argv: list[str]) -> int:

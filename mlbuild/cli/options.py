@@ -3,7 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from mlbuild.errors import InputError, did_you_mean
@@ -17,6 +17,7 @@ class Option:
     doc: str
     value: str = ""  # the name of its value in the help; "" for a switch
     dest: str = ""
+    many: bool = False  # whether it may be given several times
 
 
 FOLDER = Option(("-C",), "Work as if mlbuild had been started in DIR.", "DIR", "folder")
@@ -24,6 +25,16 @@ COLOR = Option(("--color",), "Colours: `auto`, `always` or `never`.", "WHEN", "c
 JSON = Option(("--json",), "Print one JSON object on stdout.", dest="json")
 EXECUTOR = Option(
     ("--executor",), "How actions run: `auto`, `sandbox` or `process`.", "KIND", "executor"
+)
+CONFIG = Option(
+    ("--config",),
+    "Use the flags and settings of `[config.NAME]`; a later one wins.",
+    "NAME",
+    "config",
+    many=True,
+)
+DEFINE = Option(
+    ("--define",), "Set a flag that `select` looks at.", "KEY=VALUE", "define", many=True
 )
 HELP = Option(("-h", "--help"), "Show this help.", dest="help")
 
@@ -45,14 +56,15 @@ class Words:
 
     values: dict[str, str | bool]  # the options given, by dest
     rest: tuple[str, ...]
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)  # those given several times
 
     def text(self, dest: str) -> str:
         """Return the value of an option, "" when it is not given."""
         return str(self.values.get(dest, ""))
 
     def has(self, dest: str) -> bool:
-        """Say whether a switch is given."""
-        return dest in self.values
+        """Say whether an option is given."""
+        return dest in self.values or dest in self.lists
 
 
 def parse(usage: Usage, words: Sequence[str]) -> Words:
@@ -71,16 +83,19 @@ def parse(usage: Usage, words: Sequence[str]) -> Words:
                 or (f"see `mlbuild help {usage.command}` for those that it has",),
             )
     rest = [word.removeprefix("\0") for word in rest] + list(words[end + 1 :])
-    values = {
-        name: value.removeprefix("\0") if isinstance(value, str) else value
-        for name, value in vars(found).items()
-    }
+    values: dict[str, str | bool] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, value in vars(found).items():
+        if isinstance(value, list):
+            lists[name] = tuple(one.removeprefix("\0") for one in value)
+        else:
+            values[name] = value.removeprefix("\0") if isinstance(value, str) else value
     if usage.most is not None and len(rest) > usage.most and "help" not in values:
         raise InputError(
             f"`mlbuild {usage.command}` does not take `{rest[usage.most]}`",
             hints=(f"see `mlbuild help {usage.command}`",),
         )
-    return Words(values, tuple(rest))
+    return Words(values, tuple(rest), lists)
 
 
 def is_exclusion(word: str) -> bool:
@@ -111,7 +126,11 @@ def _parser(usage: Usage) -> argparse.ArgumentParser:
     for option in _all(usage):
         if option.value:
             parser.add_argument(
-                *option.names, dest=option.dest, metavar=option.value, help=option.doc
+                *option.names,
+                dest=option.dest,
+                metavar=option.value,
+                help=option.doc,
+                action="append" if option.many else "store",
             )
         else:
             parser.add_argument(

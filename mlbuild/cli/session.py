@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from mlbuild.cli.options import Words
-from mlbuild.config import Config, Value, load
+from mlbuild.config import Config, load
 from mlbuild.errors import InputError
+from mlbuild.settings import Value
 from mlbuild.ui.diagnose import Place
 from mlbuild.ui.terminal import Out, Terminal, size_of, terminal_of
 from mlbuild.ui.text import Paint
@@ -63,9 +64,26 @@ def open_session(words: Words, screen: Screen) -> Session:
         )
         if dest in words.values
     }
-    config = load(workspace.root, environ=screen.environ, flags=flags)
+    if words.has("config"):
+        flags["build.config"] = ",".join(words.lists["config"])
+    defines = _defines(words.lists.get("define", ()))
+    config = load(workspace.root, environ=screen.environ, flags=flags, defines=defines)
     screen.choose(config.color)
     return Session(workspace, config, folder, workspace.package_of(folder), screen)
+
+
+def _defines(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the flags that `--define KEY=VALUE` sets; a later one wins."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(
+                f"`--define` takes KEY=VALUE, not `{text}`",
+                hints=(f"for example `--define {text or 'device'}=true`",),
+            )
+        found[name] = value
+    return found
 
 
 def current_folder(asked: str) -> str:

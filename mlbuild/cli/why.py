@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from mlbuild.cli.options import COLOR, EXECUTOR, FOLDER, JSON, Usage, Words
+from mlbuild.cli.options import COLOR, CONFIG, DEFINE, EXECUTOR, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, open_session
 from mlbuild.core.event import Event
 from mlbuild.errors import InputError
@@ -16,7 +16,7 @@ USAGE = Usage(
     "LABEL",
     "Say what differs between the last run of a target and what would run now or, where nothing "
     "would, between its last two runs.",
-    (EXECUTOR, JSON, COLOR, FOLDER),
+    (EXECUTOR, CONFIG, DEFINE, JSON, COLOR, FOLDER),
     most=1,
 )
 

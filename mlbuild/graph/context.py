@@ -20,12 +20,14 @@ from mlbuild.core.action import (
 from mlbuild.core.tree import safe_name
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.graph.expand import Names, expand_shell, expand_words
+from mlbuild.graph.fields import Fields
 from mlbuild.graph.package import Target
 from mlbuild.graph.schema import LABELS, fits
 from mlbuild.graph.units import memory, seconds
 
 _DIGEST = re.compile("blake3:[0-9a-f]{64}")
 RESOURCES = ("cpus", "memory", "gpus")
+_FUNCTIONS = ("expand", "file", "run", "shell", "tool", "tree", "verify", "write")  # of ctx
 
 
 class Artifact(lang.Value):
@@ -112,32 +114,25 @@ class Context(lang.Value):
         values, files = self._resolved(value_of)
         self._fields: dict[str, Any] = {
             "label": lang.Struct({"package": self._label.package, "name": self._label.name}),
-            "attr": lang.Struct(values),
-            "files": lang.Struct(files),
-            **{
-                name: lang.builtin(f"ctx.{name}", function)
-                for name, function in (
-                    ("file", self._file),
-                    ("tree", self._tree),
-                    ("run", self._run),
-                    ("write", self._write),
-                    ("verify", self._verify),
-                    ("tool", self._tool),
-                    ("expand", self._expand),
-                    ("shell", self._shell),
-                )
-            },
+            "attr": Fields(values, lacks=f"rule `{target.rule.name}` has no attribute"),
+            "files": Fields(files, lacks=f"rule `{target.rule.name}` has no attribute of labels"),
         }
 
     def attribute(self, name: str) -> Any:
         """Return one field of ctx."""
-        if name not in self._fields:
-            raise InputError(f"ctx has no `{name}`", hints=did_you_mean(name, list(self._fields)))
-        return self._fields[name]
+        found = self._fields.get(name)
+        if found is None:
+            if name not in _FUNCTIONS:
+                raise InputError(
+                    f"ctx has no `{name}`", hints=did_you_mean(name, [*self._fields, *_FUNCTIONS])
+                )
+            found = lang.builtin(f"ctx.{name}", getattr(self, f"_{name}"))
+            self._fields[name] = found
+        return found
 
     def attributes(self) -> list[str]:
         """Return the names of all fields."""
-        return sorted(self._fields)
+        return sorted({*self._fields, *_FUNCTIONS})
 
     def actions(self, *, after: tuple[str, ...]) -> tuple[Action, ...]:
         """Return what was declared; raise InputError for a declared output that nothing makes."""

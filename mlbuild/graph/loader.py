@@ -8,22 +8,17 @@ from typing import Any
 
 from mlbuild import lang
 from mlbuild.core.digest import digest_of
-from mlbuild.core.label import Label, parse_label, valid_name
+from mlbuild.core.label import parse_label
 from mlbuild.errors import InputError, Span, did_you_mean
-from mlbuild.graph.glob import BUILD_FILE, SKIPPED, glob
-from mlbuild.graph.package import Package, Target, locate
-from mlbuild.graph.schema import (
-    EMPTY,
-    TYPES,
-    Attribute,
-    AttributeFault,
-    Rule,
-    fits,
-)
+from mlbuild.graph.builtins import Builtins
+from mlbuild.graph.declare import RuleValue
+from mlbuild.graph.glob import BUILD_FILE, SKIPPED
+from mlbuild.graph.package import Package
+from mlbuild.graph.schema import Rule
+from mlbuild.graph.site import RULES, Site
 from mlbuild.state import keep
 from mlbuild.workspace import Workspace
 
-RULES = "@rules//"
 PRELUDE = "@rules//prelude.bzl"
 MAX_FILE = 4 << 20  # bytes of one BUILD.ml or .bzl
 
@@ -50,12 +45,25 @@ class Loader:
         self._say = say
         self._packages: dict[str, Package] = {}
         self._modules: dict[str, lang.Module] = {}
-        self._loading: list[str] = []
-        self._current: Package | None = None
-        self._rules: dict[int, Rule] = {}  # by id() of the value that calls it
-        self._kept: list[Any] = []  # those values: an id lasts as long as its object
         self._prelude: Mapping[str, Any] | None = None
-        self.seen = Seen()
+        self.site = Site(workspace.root, workspace.rules_root())
+        self.seen = Seen(folders=self.site.listed)
+        self._builtins = Builtins(self.site)
+
+    def rules(self) -> dict[str, Rule]:
+        """Return the rules that every BUILD.ml sees without a load, by name."""
+        prelude = self.prelude()
+        return {name: one.rule for name, one in prelude.items() if isinstance(one, RuleValue)}
+
+    def prelude(self) -> Mapping[str, Any]:
+        """Return the rules and functions that every BUILD.ml sees without a load."""
+        if self._prelude is None:
+            self._prelude = {}  # the prelude itself sees none
+            module = self.module(PRELUDE, None, package="")
+            self._prelude = {
+                name: value for name, value in module.globals.items() if not name.startswith("_")
+            }
+        return self._prelude
 
     def has_package(self, path: str) -> bool:
         """Say whether the folder `path` holds a BUILD.ml."""
@@ -115,57 +123,56 @@ class Loader:
         file = _joined(path, BUILD_FILE)
         source = read_source(os.path.join(self._root, file), shown=file)
         self.seen.files.add(os.path.join(self._root, file))
-        package = Package(path, file, source.decode("utf-8", "replace"))
-        outer, self._current = self._current, package
+        package = Package(path, file)
+        outer, self.site.package = self.site.package, package
         try:
             program = self._compiled(source, file, dialect=lang.Dialect.BUILD)
             lang.execute(
                 program,
-                predeclared={**self._prelude_rules(), "glob": self._glob_builtin()},
-                load=lambda text, span: self._module(text, span, package=path),
+                predeclared={**self.prelude(), **self._builtins.build},
+                load=lambda text, span: self.module(text, span, package=path),
                 print=self._say,
             )
         finally:
-            self._current = outer
+            self.site.package = outer
         return package
 
-    def _prelude_rules(self) -> Mapping[str, Any]:
-        if self._prelude is None:
-            self._prelude = {}  # the prelude itself sees none
-            module = self._module(PRELUDE, None, package="")
-            self._prelude = {
-                name: value for name, value in module.globals.items() if not name.startswith("_")
-            }
-        return self._prelude
-
-    def _module(self, text: str, span: Span | None, *, package: str) -> lang.Module:
-        """Return the module that `load(text)` names, evaluated once."""
+    def module(self, text: str, span: Span | None, *, package: str) -> lang.Module:
+        """Return the module that `load(text)` names as seen from `package`, evaluated once."""
         path, shown = self._module_path(text, span, package=package)
         found = self._modules.get(shown)
         if found is not None:
             return found
-        if shown in self._loading:
-            cycle = [*self._loading[self._loading.index(shown) :], shown]
+        loading = self.site.loading
+        if shown in loading:
+            cycle = [*loading[loading.index(shown) :], shown]
             raise InputError("load cycle: " + " → ".join(cycle), span=span)
         source = read_source(path, shown=shown, span=span)
         self.seen.files.add(path)
         trusted = shown.startswith(RULES)
-        rules = {} if trusted else self._prelude_rules()
-        self._loading.append(shown)
+        rules = {} if trusted else self.prelude()
+        made = len(self._builtins.rules)
+        loading.append(shown)
         try:
             folder = shown.rpartition("/")[0] if not trusted else RULES
             module = lang.execute(
                 self._compiled(source, shown, dialect=lang.Dialect.BZL),
-                predeclared={**rules, **self._bzl_builtins(shown)},
-                load=lambda text, span: self._module(text, span, package=folder),
+                predeclared={**rules, **self._builtins.build},
+                load=lambda text, span: self.module(text, span, package=folder),
                 print=self._say,
             )
         finally:
-            self._loading.pop()
+            loading.pop()
         for name, value in module.globals.items():
-            rule = self._rules.get(id(value))
-            if rule is not None and not rule.name:
-                rule.name = name
+            if isinstance(value, RuleValue) and not value.rule.name:
+                value.rule.name = name
+        for one in self._builtins.rules[made:]:
+            if not one.rule.name:
+                raise InputError(
+                    "a rule that is made here is not assigned to a name",
+                    span=one.made,
+                    hints=("write `my_rule = rule(…)` at the top level: that is its name",),
+                )
         self._modules[shown] = module
         return module
 
@@ -220,129 +227,6 @@ class Loader:
             program = lang.compile_file(source, path, dialect=dialect)
             keep(place, lang.program_bytes(program))
         return program
-
-    def _glob_builtin(self) -> Any:
-        def implementation(include: Any, exclude: Any = (), allow_empty: Any = False) -> Any:
-            package = self._current
-            assert package is not None
-            lists = [
-                lang.to_python(one) if not isinstance(one, tuple) else list(one)
-                for one in (include, exclude)
-            ]
-            if not all(fits(one, "string_list") for one in lists):
-                raise InputError("glob takes lists of strings")
-            found = glob(
-                self._root, package.path, include=lists[0], exclude=lists[1], listed=self.listed
-            )
-            if not found and not allow_empty:
-                raise InputError(
-                    f"glob({lists[0]}) matches no file in package `//{package.path}`",
-                    hints=("write `allow_empty = True` where that may be",),
-                )
-            return lang.from_python(found)
-
-        return lang.builtin("glob", implementation)
-
-    def _bzl_builtins(self, path: str) -> dict[str, Any]:
-        def rule(implementation: Any, attrs: Any = None, doc: str = "") -> Any:
-            given = dict(attrs.items()) if attrs is not None else {}
-            wrong = [name for name, value in given.items() if not isinstance(value, AttributeValue)]
-            if wrong:
-                raise InputError(
-                    f"attribute `{wrong[0]}` is not an attribute",
-                    hints=("write it with attr.string(), attr.label(), …",),
-                )
-            made = Rule(
-                {name: value.schema for name, value in given.items()}, implementation, doc, path
-            )
-            value = lang.builtin("rule", lambda **values: self._instantiate(made, values))
-            self._rules[id(value)] = made
-            self._kept.append(value)
-            return value
-
-        return {"rule": lang.builtin("rule", rule), "attr": ATTR}
-
-    def _instantiate(self, rule: Rule, given: dict[str, Any]) -> None:
-        """Declare a target: what calling a rule in a BUILD.ml does."""
-        span = lang.call_span() or Span("?", 1, 1)
-        package = self._current
-        if package is None or self._loading:
-            raise InputError(
-                f"rule `{rule.name}` can only be called while a BUILD.ml is read",
-                hints=("call it in a function that the BUILD.ml calls",),
-            )
-        stack = tuple(lang.call_stack())
-        place = stack[-1][1] if stack else span
-        name = given.pop("name", None)
-        if not isinstance(name, str) or not name:
-            raise InputError(f"rule `{rule.name}` needs a `name`, which is a string", span=span)
-        if not valid_name(name):
-            raise InputError(f"`{name}` cannot be the name of a target", span=span)
-        tags = given.pop("tags", None)
-        plain_tags = lang.to_python(tags) if tags is not None else []
-        if not fits(plain_tags, "string_list"):
-            raise InputError("attribute `tags` takes a list of strings", span=span)
-        try:
-            attributes = rule.read(given)
-        except AttributeFault as error:
-            error.span = (
-                locate(package.source, span, error.attribute, keyword=True)
-                if span.path == package.file
-                else span
-            )
-            raise
-        target = Target(
-            Label(package.path, name),
-            rule,
-            attributes,
-            tuple(plain_tags),
-            place if place.path == package.file else span,
-            stack[:-1],
-        )
-        package.add(target)
-
-
-class AttributeValue(lang.Value):
-    """What attr.string() and its like return: a schema, opaque to the BUILD language."""
-
-    type_name = "attribute"
-
-    def __init__(self, schema: Attribute) -> None:
-        self.schema = schema
-
-
-class AttrModule(lang.Value):
-    """The `attr` of .bzl files: one constructor per type of attribute."""
-
-    type_name = "attr"
-
-    def attribute(self, name: str) -> Any:
-        """Return the constructor `attr.<name>`."""
-        if name not in TYPES:
-            raise InputError(f"attr has no `{name}`", hints=did_you_mean(name, list(TYPES)))
-        return lang.builtin(f"attr.{name}", _constructor(name))
-
-    def attributes(self) -> list[str]:
-        """Return the types of attributes."""
-        return list(TYPES)
-
-
-def _constructor(type_: str) -> Callable[..., AttributeValue]:
-    def construct(
-        default: Any = None, mandatory: bool = False, values: Any = None, doc: str = ""
-    ) -> AttributeValue:
-        plain = EMPTY.get(type_) if default is None else lang.to_python(default)
-        if default is None and type_.endswith(("_list", "_dict")):
-            plain = [] if type_.endswith("_list") else {}
-        if default is not None and not fits(plain, type_):
-            raise InputError(f"the default of attr.{type_} must be {TYPES[type_]}")
-        allowed = tuple(lang.to_python(values)) if values is not None else ()
-        return AttributeValue(Attribute(type_, plain, bool(mandatory), allowed, doc))
-
-    return construct
-
-
-ATTR = AttrModule()
 
 
 def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:

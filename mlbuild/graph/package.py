@@ -1,36 +1,55 @@
 """Target and Package: a rule applied, and all that one BUILD.ml declares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlbuild.core.label import Label
 from mlbuild.errors import InputError, Span
-from mlbuild.graph.schema import LABELS, Rule
+from mlbuild.graph.schema import LABELS, OUTPUTS, Rule
+from mlbuild.graph.visibility import EVERYONE, PackageGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A rule applied: its attributes as plain values, and where it was declared."""
+    """A rule applied: its attributes as plain values or Selects, and where it was declared."""
 
     label: Label
     rule: Rule
     attributes: dict[str, Any]
     tags: tuple[str, ...]
-    span: Span
+    span: Span  # in the BUILD.ml
     stack: tuple[tuple[str, Span], ...] = ()  # the macros that declared it, innermost first
+    visibility: tuple[str, ...] = EVERYONE  # labels in full
+    licenses: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()  # the attributes that were written, in that order
+    selects: tuple[str, ...] = ()  # the attributes that hold a Select
 
-    def named(self) -> Iterator[str]:
-        """Yield the texts of all labels that its attributes name."""
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Yield attribute and text of each label that it names; no Select may be left."""
         for name, attribute in self.rule.attributes.items():
             if attribute.type not in LABELS:
                 continue
             value = self.attributes[name]
             if attribute.type == "label":
-                if value is not None:
-                    yield value
+                if value:
+                    yield name, value
             else:
-                yield from value if attribute.type == "label_list" else value.values()
+                for text in value if attribute.type == "label_list" else value.values():
+                    yield name, text
+
+    def macros(self) -> tuple[tuple[str, Span], ...]:
+        """Return the macros that declared it and where each was called, innermost first."""
+        callers = [span for _, span in self.stack[1:]]
+        names = [name for name, _ in self.stack]
+        return tuple(zip(names, [*callers, self.span], strict=False))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what an error within the target adds: where it was declared, by which macros."""
+        return (
+            f"in target `{self.label}`, declared at {self.span}",
+            *(f"in macro `{name}`, called at {span}" for name, span in self.macros()),
+        )
 
 
 @dataclass(slots=True)
@@ -39,27 +58,55 @@ class Package:
 
     path: str  # "" is the root package
     file: str  # workspace-relative path of its BUILD.ml
-    source: str = ""  # the text of the file, for pointing into it
     targets: dict[str, Target] = field(default_factory=dict)
     outputs: dict[str, Target] = field(default_factory=dict)  # output path -> who claims that label
+    groups: dict[str, PackageGroup] = field(default_factory=dict)
+    exports: dict[str, tuple[str, ...]] = field(default_factory=dict)  # file -> its visibility
+    visibility: tuple[str, ...] = EVERYONE  # of what says nothing else
+    tags: tuple[str, ...] = ()  # of every target
+    licenses: tuple[str, ...] = ()  # of targets that say nothing else
+    said: Span | None = None  # where package() was called
 
     def add(self, target: Target) -> None:
         """Declare `target`. Raises InputError when its name or an output's label is taken."""
         name = target.label.name
-        other = self.targets.get(name)
+        other = self.targets.get(name) or self.groups.get(name)
         if other is not None:
-            raise InputError(
-                f"target `{name}` is declared twice in package `//{self.path}`",
-                notes=(f"the first one stands at {other.span}",),
-            )
+            raise self._twice(name, other.span)
         self.targets[name] = target
         for attribute, spec in target.rule.attributes.items():
-            if spec.type not in {"output", "output_list"}:
+            if spec.type not in OUTPUTS:
                 continue
             value = target.attributes[attribute]
             for path in [value] if spec.type == "output" else value:
                 if path:
                     self._claim(path, target)
+
+    def add_group(self, group: PackageGroup) -> None:
+        """Declare a package group. Raises InputError when its name is taken."""
+        name = group.label.name
+        other = self.targets.get(name) or self.groups.get(name)
+        if other is not None:
+            raise self._twice(name, other.span)
+        self.groups[name] = group
+
+    def export(self, names: Iterable[str], visibility: tuple[str, ...]) -> None:
+        """Let files be named with a visibility of their own."""
+        self.exports.update(dict.fromkeys(names, visibility))
+
+    def shows(self, file: str) -> tuple[str, ...]:
+        """Return the visibility of a source file: of it, of a folder above, or the default."""
+        while file and self.exports:
+            if file in self.exports:
+                return self.exports[file]
+            file = file.rpartition("/")[0]
+        return self.visibility
+
+    def _twice(self, name: str, first: Span) -> InputError:
+        return InputError(
+            f"target `{name}` is declared twice in package `//{self.path}`",
+            notes=(f"the first one stands at {first}",),
+        )
 
     def _claim(self, path: str, target: Target) -> None:
         other = self.outputs.get(path)

@@ -8,8 +8,10 @@ from typing import Literal
 from mlbuild.core.label import Label, Pattern, parse_label
 from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.graph.glob import BUILD_FILE
-from mlbuild.graph.loader import RULES, Loader
+from mlbuild.graph.loader import Loader
 from mlbuild.graph.package import Package, Target
+from mlbuild.graph.site import RULES, Site
+from mlbuild.graph.visibility import EVERYONE, PackageGroup
 from mlbuild.workspace import Workspace
 
 
@@ -20,6 +22,8 @@ class SourceFile:
     path: str  # as an action sees it
     kind: Literal["file", "tree"]
     short: str  # relative to its package
+    package: str = ""
+    visibility: tuple[str, ...] = EVERYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,22 @@ class Resolver:
         self._rules_root = workspace.rules_root()
         self._loader = loader
 
-    def source(self, package: str) -> str:
-        """Return the text of a package's BUILD.ml."""
-        return self._loader.package(package).source
+    @property
+    def site(self) -> Site:
+        """Where texts of files are found, for pointing into them."""
+        return self._loader.site
+
+    def group(self, label: Label) -> PackageGroup:
+        """Return the package group that `label` names."""
+        package = self._loader.package(label.package, wanted=str(label))
+        found = package.groups.get(label.name)
+        if found is None:
+            raise InputError(
+                f"there is no package_group `{label}`",
+                hints=did_you_mean(label.name, list(package.groups))
+                or ("visibility is `//models:__pkg__`, `//models:__subpackages__` or a group",),
+            )
+        return found
 
     def target(self, label: Label) -> Target:
         """Return the target that `label` names; a word of the command line, so without a place."""
@@ -70,7 +87,7 @@ class Resolver:
             if target is not None:
                 return TargetOutput(target, label.name[at + 1 :])
             at = label.name.find("/", at + 1)
-        file = self._file(label, span)
+        file = self._file(label, home, span)
         if file is None:
             raise self._unknown(label, home, span=span)
         return file
@@ -114,7 +131,7 @@ class Resolver:
             raise InputError(f"there is no file `{text}`", span=span)
         return SourceFile(f"@rules/{name}", "file", name)
 
-    def _file(self, label: Label, span: Span) -> SourceFile | None:
+    def _file(self, label: Label, home: Package, span: Span) -> SourceFile | None:
         path = f"{label.package}/{label.name}" if label.package else label.name
         parts = label.name.split("/")
         for count in range(1, len(parts)):
@@ -128,10 +145,13 @@ class Resolver:
                     hints=(f"write `//{folder}:{'/'.join(parts[count:])}`",),
                 )
         place = os.path.join(self._root, path)
-        if os.path.isdir(place):
+        is_folder = os.path.isdir(place)
+        if is_folder:
             self._loader.listed(path)
-            return SourceFile(path, "tree", label.name)
-        return SourceFile(path, "file", label.name) if os.path.lexists(place) else None
+        elif not os.path.lexists(place):
+            return None
+        kind: Literal["file", "tree"] = "tree" if is_folder else "file"
+        return SourceFile(path, kind, label.name, home.path, home.shows(label.name))
 
     def _unknown(self, label: Label, package: Package, *, span: Span | None) -> InputError:
         folder = os.path.join(self._root, package.path)
@@ -143,6 +163,10 @@ class Resolver:
         hints = did_you_mean(label.name, [*package.targets, *package.outputs, *names])
         if not hints and package.targets:
             hints = (f"its targets are: {', '.join(sorted(package.targets)[:12])}",)
+        if label.name in package.groups:
+            return InputError(
+                f"`{label}` is a package_group, which stands in `visibility` only", span=span
+            )
         what = "target" if span is None else "target or file"
         return InputError(
             f"no {what} `{label.name}` in package `//{package.path}`", span=span, hints=hints

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlbuild import lang
 from mlbuild.errors import InputError, did_you_mean
+from mlbuild.graph.select import Select
 
 TYPES = {
     "string": "a string",
@@ -30,7 +31,13 @@ EMPTY: Mapping[str, Any] = {
     "output": "",
 }
 LABELS = frozenset({"label", "label_list", "label_dict"})
-COMMON = ("name", "tags")
+COMMON = ("name", "visibility", "tags", "licenses")  # attributes of every target
+OUTPUTS = frozenset({"output", "output_list"})
+_JOINED = {  # types whose selects are joined with an operator
+    "+": frozenset({"string", "string_list", "label_list", "json"}),
+    "|": frozenset({"string_dict", "label_dict", "json"}),
+}
+_SHOWN = 60  # characters of a value in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Attribute:
     type: str
     default: Any
     mandatory: bool = False
-    values: tuple[str, ...] = ()  # the only ones allowed; empty: all
+    values: tuple[Any, ...] = ()  # the only ones allowed; empty: all
     doc: str = ""
 
 
@@ -53,13 +60,19 @@ class Rule:
     doc: str = ""
     path: str = ""  # the file that defines it
     name: str = field(default="")
+    public: tuple[str, ...] = field(init=False)  # the attributes that targets may give
+
+    def __post_init__(self) -> None:
+        self.public = tuple(name for name in self.attributes if not name.startswith("_"))
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all attributes, defaults filled in; raise InputError at the first fault."""
-        unknown = [name for name in given if name not in self.attributes and name not in COMMON]
-        unknown += [name for name in given if name.startswith("_") and name not in unknown]
+        """Return all attributes as plain values or Selects, defaults filled in.
+
+        Raises InputError at the first fault.
+        """
+        unknown = [name for name in given if name not in self.attributes or name.startswith("_")]
         if unknown:
-            public = [name for name in (*COMMON, *self.attributes) if not name.startswith("_")]
+            public = (*COMMON, *self.public)
             raise AttributeFault(
                 f"rule `{self.name}` has no attribute `{unknown[0]}`",
                 hints=did_you_mean(unknown[0], public) or (f"it has: {', '.join(sorted(public))}",),
@@ -75,27 +88,76 @@ class Rule:
                         hints=(f"`{name}` is {TYPES[attribute.type]}",),
                     )
                 values[name] = attribute.default
-                continue
-            values[name] = self._value(name, value, attribute)
+            elif isinstance(value, Select):
+                values[name] = self._select(name, value, attribute)
+            else:
+                plain = lang.to_python(value)
+                values[name] = self._checked(name, plain, value)
         return values
 
-    def _value(self, name: str, value: Any, attribute: Attribute) -> Any:
-        plain = lang.to_python(value)
-        if attribute.type == "float" and type(plain) is int:
-            plain = float(plain)
+    def settled(self, name: str, value: Any) -> Any:
+        """Return the value of an attribute whose selects are settled; None is the default."""
+        attribute = self.attributes[name]
+        return attribute.default if value is None else self._checked(name, value, value)
+
+    def _select(self, name: str, value: Select, attribute: Attribute) -> Select:
+        """Return `value` with each branch checked, as far as it tells by itself."""
+        if attribute.type in OUTPUTS:
+            raise AttributeFault(
+                f"attribute `{name}` of `{self.name}` cannot be a select: "
+                "the outputs of a target do not depend on flags",
+                attribute=name,
+            )
+        if value.operator and attribute.type not in _JOINED[value.operator]:
+            raise AttributeFault(
+                f"attribute `{name}` of `{self.name}` takes {TYPES[attribute.type]}: "
+                f"selects are not joined there with `{value.operator}`",
+                attribute=name,
+            )
+
+        def checked(branch: Any) -> Any:
+            if branch is None:
+                if attribute.mandatory:
+                    raise AttributeFault(
+                        f"rule `{self.name}` needs the attribute `{name}`, "
+                        "and a branch of the select is None",
+                        attribute=name,
+                    )
+                return None
+            if value.operator and attribute.values:
+                return branch  # the whole is what must be among them
+            return self._checked(name, branch, branch)
+
+        return value.mapped(checked)
+
+    def _checked(self, name: str, plain: Any, value: Any) -> Any:
+        """Return a plain value that is known to fit; `value` is how it was given, for errors."""
+        attribute = self.attributes[name]
+        plain = promoted(plain, attribute.type)
         if not fits(plain, attribute.type):
+            shown = lang.from_python(value)
             raise AttributeFault(
                 f"attribute `{name}` of `{self.name}` takes {TYPES[attribute.type]}, "
-                f"not {lang.repr_of(value)[:60]} of type {lang.type_name(value)}",
+                f"not {lang.repr_of(shown)[:_SHOWN]} of type {lang.type_name(shown)}",
+                hints=_advice(plain),
                 attribute=name,
             )
         if attribute.values and plain not in attribute.values:
+            allowed = ", ".join(map(lang.repr_of, attribute.values))
+            near = did_you_mean(plain, attribute.values) if type(plain) is str else ()
             raise AttributeFault(
-                f"attribute `{name}` of `{self.name}` cannot be {lang.repr_of(value)}",
-                hints=(f"it is one of {', '.join(map(repr, attribute.values))}",),
+                f"attribute `{name}` of `{self.name}` cannot be {lang.repr_of(plain)}",
+                hints=(*near, f"it is one of {allowed}"),
                 attribute=name,
             )
         return plain
+
+
+def _advice(plain: Any) -> tuple[str, ...]:
+    items = plain.values() if type(plain) is dict else plain if type(plain) is list else ()
+    if any(isinstance(item, Select) for item in items):
+        return ("a select is a whole value: write `[…] + select({…})` or `{…} | select({…})`",)
+    return ()
 
 
 class AttributeFault(InputError):  # noqa: N818 - what is at fault, as the others
@@ -104,6 +166,16 @@ class AttributeFault(InputError):  # noqa: N818 - what is at fault, as the other
     def __init__(self, message: str, *, attribute: str, hints: tuple[str, ...] = ()) -> None:
         super().__init__(message, hints=hints)
         self.attribute = attribute
+
+
+def promoted(value: Any, type_: str) -> Any:
+    """Return a plain value as its type has it: an int for a float is a float."""
+    if type_ != "float" or type(value) is not int:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value  # and does not fit
 
 
 def fits(value: Any, type_: str) -> bool:

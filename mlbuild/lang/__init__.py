@@ -15,9 +15,7 @@ from mlbuild.lang.faults import (
     type_name,
 )
 from mlbuild.lang.program import VERSION, Load, Program, program_bytes, program_from
-from mlbuild.lang.show import (
-    repr_of,
-)
+from mlbuild.lang.show import repr_of, str_of
 from mlbuild.lang.thread import STEPS, call_span, call_stack
 from mlbuild.lang.values import (
     Builtin,
@@ -66,6 +64,7 @@ __all__ = [
     "program_bytes",
     "program_from",
     "repr_of",
+    "str_of",
     "to_python",
     "type_name",
 ]

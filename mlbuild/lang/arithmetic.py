@@ -1,12 +1,13 @@
 """What the arithmetic operators do."""
 
+from math import floor
 from typing import Any
 
 from mlbuild.errors import InputError
 from mlbuild.lang.faults import a_type
 from mlbuild.lang.text import interpolate, to_float
-from mlbuild.lang.thread import MAX_BITS, MAX_ITEMS, MAX_SIZE, check_size
-from mlbuild.lang.values import Dict, List, Set
+from mlbuild.lang.thread import MAX_BITS, MAX_ITEMS, MAX_SIZE, check_size, spend_on
+from mlbuild.lang.values import Dict, List, Set, combined
 
 
 def add(a: Any, b: Any) -> Any:
@@ -27,6 +28,9 @@ def add(a: Any, b: Any) -> Any:
             return a + b
     if are_numbers(a, b):
         return to_float(a) + to_float(b)
+    found = combined("+", a, b)
+    if found is not None:
+        return found
     hint: tuple[str, ...] = ()
     if kind is str or type(b) is str:
         hint = ("make a string of it with str(…)",)
@@ -44,6 +48,7 @@ def subtract(a: Any, b: Any) -> Any:
     if are_numbers(a, b):
         return to_float(a) - to_float(b)
     if type(a) is Set and type(b) is Set:
+        _spend_on_both(a, b)
         return Set({key: None for key in a.entries if key not in b.entries})
     raise _unfit("-", a, b)
 
@@ -52,8 +57,9 @@ def multiply(a: Any, b: Any) -> Any:
     """Return a * b."""
     if type(a) is int:
         if type(b) is int:
-            if a.bit_length() + b.bit_length() > MAX_BITS:
-                raise _too_large()
+            bits = a.bit_length() + b.bit_length()
+            if bits > _SMALL:
+                _spend_on_bits(bits)
             return a * b
         if type(b) in _REPEATED:
             return _repeat(b, a)
@@ -81,19 +87,29 @@ def divide_floor(a: Any, b: Any) -> Any:
     if not b:
         raise InputError("division by zero")
     if type(a) is int and type(b) is int:
+        _spend_on_bits(a.bit_length())
         return a // b
-    return to_float(a) // to_float(b)
+    return _floor(to_float(a) / to_float(b))
+
+
+def _floor(value: float) -> float:
+    """Return the greatest whole number that is not above `value`, as a float."""
+    if value - value != 0:
+        return value  # infinity and NaN stay what they are
+    return float(floor(value)) if value else value
 
 
 def remainder(a: Any, b: Any) -> Any:
     """Return a % b: a number with the sign of b, or the string a with what b holds."""
     if type(a) is str:
+        spend_on(len(a))
         return interpolate(a, b)
     if not are_numbers(a, b):
         raise _unfit("%", a, b)
     if not b:
         raise InputError("division by zero")
     if type(a) is int and type(b) is int:
+        _spend_on_bits(a.bit_length())
         return a % b
     return to_float(a) % to_float(b)
 
@@ -103,6 +119,7 @@ def bit_and(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
         return a & b
     if type(a) is Set and type(b) is Set:
+        _spend_on_both(a, b)
         return Set({key: None for key in a.entries if key in b.entries})
     raise _unfit("&", a, b)
 
@@ -112,9 +129,14 @@ def bit_or(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
         return a | b
     if type(a) is Set and type(b) is Set:
+        _spend_on_both(a, b)
         return Set(a.entries | b.entries)
     if type(a) is Dict and type(b) is Dict:
+        _spend_on_both(a, b)
         return Dict(a.entries | b.entries)
+    found = combined("|", a, b)
+    if found is not None:
+        return found
     raise _unfit("|", a, b)
 
 
@@ -123,6 +145,7 @@ def bit_xor(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
         return a ^ b
     if type(a) is Set and type(b) is Set:
+        _spend_on_both(a, b)
         found = {key: None for key in a.entries if key not in b.entries}
         found.update({key: None for key in b.entries if key not in a.entries})
         return Set(found)
@@ -178,6 +201,17 @@ _REPEATED = frozenset({str, bytes, List, tuple})
 def are_numbers(a: Any, b: Any) -> bool:
     """Say whether both are ints or floats."""
     return (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float)
+
+
+def _spend_on_both(a: Set | Dict, b: Set | Dict) -> None:
+    spend_on(len(a.entries) + len(b.entries))
+
+
+def _spend_on_bits(bits: int) -> None:
+    """Count steps for a product or quotient of `bits`; refuse what would be too large."""
+    if bits > MAX_BITS:
+        raise _too_large()
+    spend_on(bits * bits >> 10)  # the time grows with the square
 
 
 def _repeat(sequence: Any, times: int) -> Any:

@@ -74,7 +74,7 @@ def _dir(x: Any, /) -> List:
     return List(attributes(x))
 
 
-def _enumerate(x: Any, start: Any = 0, /) -> List:
+def _enumerate(x: Any, /, start: Any = 0) -> List:
     if type(start) is not int:
         raise InputError(f"enumerate starts at an int, not at {a_type(start)}")
     return List(list(enumerate(_taken(x), start)))

@@ -8,4 +8,4 @@ class Dialect(Enum):
 
     BUILD = "build"  # targets: no functions, no `if` or `for` outside of comprehensions
     BZL = "bzl"  # functions and constants: each global is assigned once
-    PLAIN = "plain"  # a script: all of the language but load
+    PLAIN = "plain"  # a script: globals may change, `if` and `for` stand anywhere

@@ -254,6 +254,7 @@ _BASE: dict[str, Any] = {
             operate.new_dict_of,
             operate.new_list,
             operate.part,
+            operate.place,
             arithmetic.positive,
             operate.star_args,
             operate.star_kwargs,

@@ -162,7 +162,7 @@ def _number(text: str, place: At, after: str) -> Literal:
         raise SyntaxFault(f"`{text}{after}` is not a number", place, hints)
     if len(text) > MAX_DIGITS:
         raise SyntaxFault("the number is too large", place)
-    if text[:2].lower() in {"0x", "0o"}:
+    if text[:2].lower() in {"0x", "0o", "0b"}:
         return Literal(int(text, 0), place)
     if not text.isdigit():
         value = float(text)
@@ -271,7 +271,7 @@ _WORD = re.compile(
                  |'''[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*+'''
                  |"(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'(?!'')[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'))
     | (\n)
-    | (0[xX][0-9a-fA-F]++|0[oO][0-7]++|(?:[0-9]++\.[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?
+    | (0[xX][0-9a-fA-F]++|0[oO][0-7]++|0[bB][01]++|(?:[0-9]++\.[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?
       |[0-9]++[eE][+-]?[0-9]++|[0-9]++)
     | (\\\n)
     | ([^\n])

@@ -16,7 +16,7 @@ from mlbuild.lang.show import (
     repr_of,
 )
 from mlbuild.lang.text import fill
-from mlbuild.lang.thread import MAX_ITEMS, MAX_SIZE, check_size, spend
+from mlbuild.lang.thread import MAX_ITEMS, MAX_SIZE, check_size, spend, spend_on
 from mlbuild.lang.values import (
     Dict,
     Elements,
@@ -43,6 +43,17 @@ def _bound(value: Any) -> int | None:
     return bound
 
 
+def _between(text: str, start: Any, end: Any) -> tuple[str, int]:
+    """Return text[start:end], and how much of `text` lies before it.
+
+    Python's own methods know no empty text past the end; here, as in a slice, there is one.
+    """
+    if start is None and end is None:
+        return text, 0
+    first, last, _ = slice(_bound(start), _bound(end)).indices(len(text))
+    return text[first:last], first
+
+
 # Strings
 
 
@@ -51,7 +62,7 @@ def _string_capitalize(text: str, /) -> str:
 
 
 def _string_count(text: str, sub: Any, start: Any = None, end: Any = None, /) -> int:
-    return text.count(_text(sub, "count"), _bound(start), _bound(end))
+    return _between(text, start, end)[0].count(_text(sub, "count"))
 
 
 def _string_elems(text: str, /) -> Elements:
@@ -67,27 +78,31 @@ def _affixes(value: Any, name: str) -> str | tuple[str, ...]:
 
 
 def _string_endswith(text: str, suffix: Any, start: Any = None, end: Any = None, /) -> bool:
-    return text.endswith(_affixes(suffix, "endswith"), _bound(start), _bound(end))
+    return _between(text, start, end)[0].endswith(_affixes(suffix, "endswith"))
 
 
 def _string_startswith(text: str, prefix: Any, start: Any = None, end: Any = None, /) -> bool:
-    return text.startswith(_affixes(prefix, "startswith"), _bound(start), _bound(end))
+    return _between(text, start, end)[0].startswith(_affixes(prefix, "startswith"))
 
 
 def _string_find(text: str, sub: Any, start: Any = None, end: Any = None, /) -> int:
-    return text.find(_text(sub, "find"), _bound(start), _bound(end))
+    part, before = _between(text, start, end)
+    found = part.find(_text(sub, "find"))
+    return found if found < 0 else found + before
 
 
 def _string_rfind(text: str, sub: Any, start: Any = None, end: Any = None, /) -> int:
-    return text.rfind(_text(sub, "rfind"), _bound(start), _bound(end))
+    part, before = _between(text, start, end)
+    found = part.rfind(_text(sub, "rfind"))
+    return found if found < 0 else found + before
 
 
 def _string_index(text: str, sub: Any, start: Any = None, end: Any = None, /) -> int:
-    return _found(text.find(_text(sub, "index"), _bound(start), _bound(end)), sub)
+    return _found(_string_find(text, _text(sub, "index"), start, end), sub)
 
 
 def _string_rindex(text: str, sub: Any, start: Any = None, end: Any = None, /) -> int:
-    return _found(text.rfind(_text(sub, "rindex"), _bound(start), _bound(end)), sub)
+    return _found(_string_rfind(text, _text(sub, "rindex"), start, end), sub)
 
 
 def _found(index: int, sub: str) -> int:
@@ -253,6 +268,7 @@ def _list_clear(of: List, /) -> None:
 
 def _list_index(of: List, value: Any, start: Any = None, end: Any = None, /) -> int:
     bounds = slice(_bound(start), _bound(end)).indices(len(of.elements))
+    spend_on(len(of.elements))
     for index in range(*bounds):
         if equal(of.elements[index], value):
             return index
@@ -263,6 +279,7 @@ def _list_insert(into: List, index: Any, value: Any, /) -> None:
     changeable(into)
     if type(index) is not int:
         raise InputError(f"insert takes an int as its index, not {a_type(index)}")
+    spend_on(len(into.elements))
     into.elements.insert(max(-len(into.elements), min(index, len(into.elements))), value)
 
 
@@ -270,7 +287,9 @@ def _list_pop(of: List, index: Any = -1, /) -> Any:
     changeable(of)
     if not of.elements:
         raise InputError("the list is empty")
-    return of.elements.pop(index_in(index, len(of.elements), of))
+    place = index_in(index, len(of.elements), of)
+    spend_on(len(of.elements) - place)
+    return of.elements.pop(place)
 
 
 def _list_remove(of: List, value: Any, /) -> None:
@@ -304,14 +323,17 @@ def _dict_get(of: Dict, key: Any, default: Any = None, /) -> Any:
 
 
 def _dict_items(of: Dict, /) -> List:
+    spend_on(len(of.entries))
     return List(of.items())
 
 
 def _dict_keys(of: Dict, /) -> List:
+    spend_on(len(of.entries))
     return List(of.keys())
 
 
 def _dict_values(of: Dict, /) -> List:
+    spend_on(len(of.entries))
     return List(of.values())
 
 
@@ -379,6 +401,7 @@ def _set_clear(of: Set, /) -> None:
 
 
 def _set_difference(of: Set, /, *others: Any) -> Set:
+    spend_on(len(of.entries))
     gone: dict[Any, None] = {}
     for other in others:
         gone |= keys_of(other)
@@ -396,6 +419,7 @@ def _set_discard(of: Set, value: Any, /) -> None:
 
 
 def _set_intersection(of: Set, /, *others: Any) -> Set:
+    spend_on(len(of.entries))
     found = dict(of.entries)
     for other in others:
         keys = keys_of(other)
@@ -409,14 +433,17 @@ def _set_intersection_update(of: Set, /, *others: Any) -> None:
 
 
 def _set_isdisjoint(of: Set, other: Any, /) -> bool:
+    spend_on(len(of.entries))
     return keys_of(other).keys().isdisjoint(of.entries)
 
 
 def _set_issubset(of: Set, other: Any, /) -> bool:
+    spend_on(len(of.entries))
     return of.entries.keys() <= keys_of(other).keys()
 
 
 def _set_issuperset(of: Set, other: Any, /) -> bool:
+    spend_on(len(of.entries))
     return of.entries.keys() >= keys_of(other).keys()
 
 
@@ -437,6 +464,7 @@ def _set_remove(of: Set, value: Any, /) -> None:
 
 
 def _set_symmetric_difference(of: Set, other: Any, /) -> Set:
+    spend_on(len(of.entries))
     keys = keys_of(other)
     found = {key: None for key in of.entries if key not in keys}
     found.update({key: None for key in keys if key not in of.entries})
@@ -449,6 +477,7 @@ def _set_symmetric_difference_update(of: Set, other: Any, /) -> None:
 
 
 def _set_union(of: Set, /, *others: Any) -> Set:
+    spend_on(len(of.entries))
     found = dict(of.entries)
     for other in others:
         for key in keys_of(other):

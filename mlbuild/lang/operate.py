@@ -29,7 +29,7 @@ from mlbuild.lang.methods import METHODS, extend
 from mlbuild.lang.show import (
     repr_of,
 )
-from mlbuild.lang.thread import spend
+from mlbuild.lang.thread import spend_on
 from mlbuild.lang.values import (
     Dict,
     Key,
@@ -39,6 +39,7 @@ from mlbuild.lang.values import (
     Set,
     Struct,
     Value,
+    combined,
     equal,
     key_of,
     less,
@@ -49,8 +50,6 @@ from mlbuild.lang.values import (
 
 def equals(a: Any, b: Any) -> bool:
     """Return a == b."""
-    if type(a) is str and type(b) is str:
-        return a == b
     return equal(a, b)
 
 
@@ -93,15 +92,17 @@ def contains(a: Any, b: Any) -> bool:
         return (a if type(a) is str else key_of(a)) in b.entries
     if kind is List or kind is tuple:
         items = b if kind is tuple else b.elements
-        spend(len(items) // _CHEAP)
+        spend_on(len(items))
         if type(a) is str:
             return a in items
         return any(equal(a, one) for one in items)
     if kind is str:
         if type(a) is not str:
             raise InputError(f"`in` looks for a string in a string, not for {a_type(a)}")
+        spend_on(len(b))
         return a in b
     if kind is bytes:
+        spend_on(len(b))
         if type(a) is int:
             if not 0 <= a <= _BYTE:
                 raise InputError(f"{repr_of(a)} is not the value of a byte")
@@ -124,7 +125,6 @@ def contains_not(a: Any, b: Any) -> bool:
 
 
 _BYTE = 255
-_CHEAP = 1 << 10  # comparisons for one step
 
 # Parts of values
 
@@ -195,6 +195,8 @@ def part(value: Any, start: Any, stop: Any, step: Any) -> Any:
         raise InputError("the step of a slice is not zero")
     kind = type(value)
     wanted = slice(start, stop, step)
+    if kind is not Range and hasattr(value, "__len__"):
+        spend_on(len(range(*wanted.indices(len(value)))))
     if kind is List:
         return List(value.elements[wanted])
     if kind is str or kind is tuple or kind is bytes:
@@ -218,10 +220,14 @@ def augment(operator: str, a: Any, b: Any) -> Any:
     """Return what `a op= b` makes of a: lists, dicts and sets change in place."""
     kind = type(a)
     if operator == "+" and kind is List:
+        found = combined("+", a, b)
+        if found is not None:
+            return found
         extend(a, b)
         return a
     if operator == "|" and kind is Dict and type(b) is Dict:
         changeable(a)
+        spend_on(len(b.entries))
         a.entries.update(b.entries)
         return a
     if kind is Set and type(b) is Set and operator in "|&-^":
@@ -231,9 +237,15 @@ def augment(operator: str, a: Any, b: Any) -> Any:
     return OPERATORS[operator](a, b)
 
 
-def augment_item(operator: str, value: Any, key: Any, right: Any) -> None:
+def place(value: Any, key: Any) -> tuple[Any, Any, Any]:
+    """Return value, key and value[key]: what `value[key] op= right` reads before `right`."""
+    return value, key, item(value, key)
+
+
+def augment_item(operator: str, place: tuple[Any, Any, Any], right: Any) -> None:
     """Do value[key] op= right."""
-    assignable(value)[key] = augment(operator, item(value, key), right)
+    value, key, was = place
+    assignable(value)[key] = augment(operator, was, right)
 
 
 # Values made by literals
@@ -241,11 +253,13 @@ def augment_item(operator: str, value: Any, key: Any, right: Any) -> None:
 
 def new_list(elements: list[Any]) -> List:
     """Return a list that owns `elements`."""
+    spend_on(len(elements))
     return List(elements)
 
 
 def new_dict(flat: list[Any]) -> Dict:
     """Return the dict of `flat`: a key, its value, the next key, …; a key twice is an error."""
+    spend_on(len(flat))
     keys, values = flat[::2], flat[1::2]
     if set(map(type, keys)) != {str}:
         keys = list(map(key_of, keys))

@@ -9,7 +9,7 @@ from mlbuild.errors import Span
 from mlbuild.lang.dialect import Dialect
 
 # Changes whenever the meaning of compiled code does: with `$` functions, dialects and Python.
-VERSION = f"1 {sys.implementation.cache_tag} {sys.hexversion:x}"
+VERSION = f"2 {sys.implementation.cache_tag} {sys.hexversion:x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,7 @@ class _Resolver:
         for index, one in enumerate(statements):
             if type(one) is not syntax.LoadStatement:
                 continue
-            if self.dialect is Dialect.PLAIN:
-                raise SyntaxFault("this file cannot load others", one.at)
-            before = statements[:index]
+            before = statements[:index] if self.dialect is Dialect.BZL else []
             if any(
                 type(other) is not syntax.LoadStatement and not _is_text(other) for other in before
             ):
@@ -129,7 +127,8 @@ class _Resolver:
 
     def load(self, one: syntax.LoadStatement) -> None:
         """Check that a load stands at the top level; what it binds is known."""
-        if self.functions or self.loops or self.found.loaded.get(one.names[0].local) is None:
+        first = one.names[0]
+        if self.found.loaded.get(first.local) != first.at:
             raise SyntaxFault("load stands at the top of the file", one.at)
 
     def def_(self, one: syntax.Def) -> None:

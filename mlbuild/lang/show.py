@@ -3,7 +3,7 @@
 from typing import Any
 
 from mlbuild.errors import InputError
-from mlbuild.lang.thread import MAX_SIZE, spend
+from mlbuild.lang.thread import MAX_SIZE, spend, spend_on
 from mlbuild.lang.values import Dict, Elements, List, Range, Set, Struct, Value
 
 
@@ -20,6 +20,7 @@ def repr_of(value: Any) -> str:
     """Return what `repr(value)` is in the language."""
     kind = type(value)
     if kind is str:
+        spend_on(len(value))
         return quoted(value)
     if kind is int:
         return decimal(value)

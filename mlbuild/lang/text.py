@@ -15,7 +15,7 @@ from mlbuild.lang.show import (
     repr_of,
     str_of,
 )
-from mlbuild.lang.thread import MAX_BITS, MAX_SIZE, check_size
+from mlbuild.lang.thread import MAX_BITS, MAX_SIZE, check_size, spend_on
 
 
 def interpolate(template: str, values: Any) -> str:
@@ -183,6 +183,7 @@ def parse_int(text: str, base: int) -> int:
         )
     if len(digits) * base.bit_length() > MAX_BITS:
         raise InputError(f"the int would have more than {MAX_BITS} bits")
+    spend_on(len(digits) ** 2 >> 5)  # the time grows with the square
     value = _read(digits, base)
     return -value if found and found[1] == "-" else value
 

@@ -4,6 +4,7 @@ Compiled files are Python code whose lines and columns are those of the file, so
 an error is read from the traceback, and costs nothing as long as there is none.
 """
 
+import os
 import sys
 from _thread import _local
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ from typing import Any
 from mlbuild.errors import InputError, Span
 
 STEPS = 50_000_000  # calls and iterations of one evaluation
+MEMORY = 1 << 30  # bytes that this process may grow by in one evaluation
 MAX_SIZE = 1 << 26  # characters of a string, bytes
 MAX_ITEMS = 1 << 24  # items of a list or tuple that one operation makes
 MAX_BITS = 1 << 17  # of an int
-_CHEAP = 4096  # characters or items that an operation makes for one step
+_CHEAP = 64  # characters or items that an operation goes through in one step
+_BATCH = 8192  # steps from one look at the memory to the next
 
 MODULE = "<module>"
 PLACES = "$places"  # global of compiled files: positions by the id() of their code objects
@@ -26,12 +29,17 @@ _INNER = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"})
 class Thread:
     """One evaluation: of a file, or of a function that the host calls."""
 
-    __slots__ = ("entered", "print", "steps")
+    __slots__ = ("entered", "grown_from", "later", "print", "steps")
 
     def __init__(self, print_: Callable[[str], None], steps: int) -> None:
         self.print = print_
-        self.steps = steps
+        self.steps = min(steps, _BATCH)  # left until the next look at the memory
+        self.later = steps - self.steps  # left after that
+        self.grown_from = 0  # bytes of this process at the first look
         self.entered: dict[int, str] = {}  # id() of code -> name, in the order of the calls
+
+
+_PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class _Local(_local):
@@ -47,10 +55,41 @@ def spend(steps: int) -> None:
     if thread is not None:
         thread.steps -= steps
         if thread.steps < 0:
-            thread.steps = 0
-            raise InputError(
-                "this takes too many steps", hints=("is a loop larger than it was meant to be?",)
-            )
+            _go_on(thread)
+
+
+def _go_on(thread: Thread) -> None:
+    """Begin the next batch of steps; raise InputError where a limit is passed."""
+    more = min(thread.later, _BATCH - thread.steps)
+    thread.later -= more
+    thread.steps += more
+    if thread.steps < 0:
+        thread.steps = 0
+        raise InputError(
+            "this takes too many steps", hints=("is a loop larger than it was meant to be?",)
+        )
+    used = _memory()
+    thread.grown_from = thread.grown_from or used
+    if used - thread.grown_from > MEMORY:
+        raise InputError(
+            f"this takes more than {MEMORY >> 20} MiB of memory",
+            hints=("does a list or a string grow more than it was meant to?",),
+        )
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process uses, 0 where the host does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def spend_on(size: int) -> None:
+    """Count steps for an operation that goes through `size` characters or items."""
+    if size > _CHEAP:
+        spend(size // _CHEAP)
 
 
 def check_size(size: int, *, limit: int, what: str) -> None:

@@ -47,7 +47,8 @@ def _augment(one: syntax.Augment) -> list[ast.stmt]:
     target, at = one.target, one.at
     operator = _constant(one.operator, at)
     if isinstance(target, syntax.Index):
-        parts = [operator, _expr(target.value), _expr(target.key), _expr(one.value)]
+        place = _call("place", [_expr(target.value), _expr(target.key)], target.at)
+        parts = [operator, place, _expr(one.value)]
         return [ast.Expr(_call("augment_item", parts, at), **_place(at))]
     if isinstance(target, syntax.Dot):
         return [ast.Assign([_target(target)], _expr(one.value), **_place(at))]

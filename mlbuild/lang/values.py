@@ -19,7 +19,7 @@ from mlbuild.lang.faults import (
     not_callable,
     type_name,
 )
-from mlbuild.lang.thread import LOCAL, spend
+from mlbuild.lang.thread import LOCAL, spend, spend_on
 
 
 class Value:
@@ -40,12 +40,27 @@ class Value:
         """Say whether the value counts as true."""
         return True
 
+    def combined(self, operator: str, other: Any, *, swapped: bool) -> Any:
+        """Return `self operator other`, `other operator self` when swapped; None for no such one.
+
+        Asked for `+` and `|`.
+        """
+
     def __bool__(self) -> bool:
         return self.truth()
 
     def __call__(self, /, *_: Any, **__: Any) -> Any:
         """Refuse: this is no function."""
         raise not_callable(self)
+
+
+def combined(operator: str, a: Any, b: Any) -> Any:
+    """Return what a value of the host makes of `a operator b`; None where none makes anything."""
+    if isinstance(a, Value):
+        found = a.combined(operator, b, swapped=False)
+        if found is not None:
+            return found
+    return b.combined(operator, a, swapped=True) if isinstance(b, Value) else None
 
 
 class List:
@@ -351,12 +366,17 @@ class Method:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method."""
+        if type(self.receiver) in _TEXTS:
+            spend_on(len(self.receiver))
         try:
             return self.function(self.receiver, *args, **kwargs)
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
             raise misfit(self.name, self.function, args, kwargs, bound=True) from None
+
+
+_TEXTS = frozenset({str, bytes})
 
 
 class Key:
@@ -430,7 +450,10 @@ def equal(a: Any, b: Any) -> bool:
         if (kind is int and type(b) is float) or (kind is float and type(b) is int):
             return bool(a == b)
         return isinstance(a, Value) and isinstance(b, Value) and bool(a == b)
-    if kind is str or kind is int or kind is bytes or kind is bool:
+    if kind is str or kind is bytes:
+        spend_on(len(a))
+        return bool(a == b)
+    if kind is int or kind is bool:
         return bool(a == b)
     if kind is float:
         return bool(a == b or (a != a and b != b))  # noqa: PLR0124 - NaN equals itself here
@@ -470,7 +493,10 @@ def less(a: Any, b: Any, sign: str = "<") -> bool:
     kind = type(a)
     other = type(b)
     if kind is other:
-        if kind is str or kind is int or kind is bytes or kind is bool:
+        if kind is str or kind is bytes:
+            spend_on(len(a))
+            return bool(a < b)
+        if kind is int or kind is bool:
             return bool(a < b)
         if kind is tuple:
             return _less_items(a, b, sign)

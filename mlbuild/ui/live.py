@@ -96,6 +96,7 @@ class Live:
             case Hashing():
                 self._status = f"hashing {plural(event.files, 'file')}, {bytes_text(event.bytes)}"
             case ActionStarted():
+                self._status = ""
                 self._rows[event.id] = Row(event.owner, event.mnemonic, self._clock(), event.log)
             case ActionWaiting():
                 self._rows[event.id] = Row(event.owner, "waits", self._clock(), "")

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from mlbuild.core.event import ActionFailed, ActionFinished, ActionStarted, Event
+from mlbuild.core.event import ActionFailed, ActionFinished, ActionStarted, Event, Hashing
 from mlbuild.ui.narrator import FEW, Narrator
 from mlbuild.ui.terminal import Out
-from mlbuild.ui.text import Paint, clean, seconds_text
+from mlbuild.ui.text import Paint, bytes_text, clean, plural, seconds_text
 
 EVERY = 30.0  # seconds between signs of life
 
@@ -23,6 +23,7 @@ class Plain:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, float]] = {}  # id -> label, start
+        self._hashed: float | None = None  # when hashing was last told of
         self._over = threading.Event()
         self._pulse: threading.Thread | None = None
 
@@ -34,6 +35,8 @@ class Plain:
                     self._running[event.id] = (event.owner, self._clock())
                 case ActionFinished() | ActionFailed():
                     self._running.pop(event.id, None)
+                case Hashing():
+                    self._tell_hashing(event)
                 case _:
                     pass
             if lines := self._narrator.lines(event):
@@ -41,6 +44,13 @@ class Plain:
         if self._running and self._pulse is None:
             self._pulse = threading.Thread(target=self._beat, daemon=True)
             self._pulse.start()
+
+    def _tell_hashing(self, event: Hashing) -> None:
+        now = self._clock()
+        if self._hashed is None or now - self._hashed >= EVERY:
+            self._hashed = now
+            so_far = f"{plural(event.files, 'file')}, {bytes_text(event.bytes)}"
+            self._out.lines([f"hashing source files: {so_far} so far"])
 
     def tick(self) -> None:
         """Name what has been running for a while."""

@@ -451,23 +451,6 @@ def test_the_etc_of_sandboxes_may_be_damaged(build: Build, damage: str) -> None:
 # disks
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MiB."""
-    image, at = tmp_path / "image", tmp_path / "disk"
-    with image.open("wb") as opened:
-        opened.truncate(12 << 20)
-    at.mkdir()
-    for command in (
-        ["mkfs.ext4", "-q", "-m", "0", str(image)],
-        ["mount", "-o", "loop", str(image), str(at)],
-    ):
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            pytest.skip("no loop mounts here")
-    yield at
-    subprocess.run(["umount", str(at)], check=True)
-
-
 @root_only
 @pytest.mark.parametrize("left", [0, 4 << 10, 12 << 10, 40 << 10, 2 << 20])
 def test_a_full_disk_is_named_and_then_the_same_command_works(

@@ -30,25 +30,6 @@ def build(store: DiskStore, content: bytes) -> Result:
         store.drop(scratch)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    image, at = tmp_path / "image", tmp_path / "disk"
-    with image.open("wb") as opened:
-        opened.truncate(8 << 20)
-    at.mkdir()
-    made = subprocess.run(
-        ["mkfs.ext4", "-q", "-m", "0", str(image)], capture_output=True, check=False
-    )
-    mounted = made.returncode == 0 and (
-        subprocess.run(["mount", "-o", "loop", image, at], capture_output=True, check=False)
-    )
-    if not mounted or mounted.returncode != 0:
-        pytest.skip("no loop mounts here")
-    yield at
-    subprocess.run(["umount", str(at)], check=True)
-
-
 def fill(store: DiskStore) -> None:
     for number in range(20_000):
         store.put(b"%d " % number * 3000)

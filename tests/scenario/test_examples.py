@@ -60,15 +60,61 @@ def test_what_an_edit_of_lenet_runs_and_why(lenet: Build, tmp_path: Path) -> Non
     assert "`srcs` of `//models:lenet`" in failed.stderr
 
 
-def test_the_hello_example_builds(tmp_path: Path) -> None:
+def example(name: str, folder: Path) -> Build:
+    """Return a copy of an example, as it is shipped."""
     shutil.copytree(
-        REPOSITORY / "examples/hello",
-        tmp_path / "hello",
+        REPOSITORY / "examples" / name,
+        folder / name,
         ignore=shutil.ignore_patterns("mlbuild-out", ".mlbuild"),
     )
-    build = Build(tmp_path / "hello", cache=tmp_path / "cache")
+    return Build(folder / name, cache=folder / "cache")
+
+
+def test_the_hello_example_builds(tmp_path: Path) -> None:
+    build = example("hello", tmp_path)
 
     assert len(build("//...").ran) == 3
+
+
+def test_the_paper_is_made_again_only_where_its_data_changed(tmp_path: Path) -> None:
+    paper = example("paper", tmp_path)
+    assert paper("//...").ran == ["//:ink", "//:numbers", "//:paper", "//:shape"]
+    assert "We looked at 300 handwritten digits" in paper.output("paper/report.md")
+    assert paper.output("paper/report.html").count('src="data:image/svg+xml;base64,') == 2
+
+    paper.edit("data/shape.csv", "5,20,20", "5,20,19")
+    assert paper("//...").ran == ["//:paper", "//:shape"]
+
+    paper.edit("data/ink.csv", "5,13.8", "5,90.0")
+    assert paper("//...").ran == ["//:ink", "//:numbers", "//:paper"]
+
+    paper.edit("paper.md", "A one needs", "The one needs")
+    assert paper("//...").ran == ["//:paper"]
+
+
+def test_the_sweep_runs_only_what_is_new_and_keeps_the_evaluation(tmp_path: Path) -> None:
+    sweep = example("sweep", tmp_path)
+    first = sweep("//...")
+    assert len([label for label in first.ran if "@" in label]) == 4
+    assert first.report["metrics"]["//:best_eval"]["accuracy"] >= 0.75
+
+    sweep.edit("BUILD.ml", '"lr": [0.5, 2.0]', '"lr": [0.001, 0.5, 2.0]')
+
+    assert sweep("//...").ran == [
+        "//:best",
+        "//:digits-lr@0.001,epochs@12",
+        "//:digits-lr@0.001,epochs@4",
+        "//:report",
+    ]
+
+
+def test_a_rule_of_ones_own_builds_and_has_help(tmp_path: Path) -> None:
+    custom = example("custom_rule", tmp_path)
+
+    assert custom("//...").ran == ["//:count", "//:ink"]
+    assert custom.output("count/count.txt").strip() == "30"
+    assert "A CSV file" in custom.run("help", "//tools:defs.bzl%csv_split").stdout
+    assert len((custom.root / "tools/defs.bzl").read_text().splitlines()) <= 20
 
 
 def test_the_wheel_holds_the_rules_and_the_grammar(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mlbuild.config import SETTINGS, Config, Value, caller_env, load
+from mlbuild.config import Config, caller_env, load
 from mlbuild.errors import HostError, InputError, Span
+from mlbuild.settings import SETTINGS, Value
 from mlbuild.workspace import Workspace, rules_root
 
 HEAD = '[workspace]\nname = "digits"\n'
@@ -258,7 +259,7 @@ def test_no_workspace_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no `mlbuild\.toml` in") as caught:
         Workspace.find(str(tmp_path))
 
-    assert "[workspace]" in caught.value.hints[0]
+    assert "mlbuild init" in caught.value.hints[0]
 
 
 def test_the_state_folder_is_made_when_asked_for_and_hidden_from_git(root: Path) -> None:
@@ -281,3 +282,129 @@ def test_a_state_folder_that_cannot_be_made_is_a_trouble_of_the_host(root: Path)
 
 def test_the_rule_library_is_where_the_package_says() -> None:
     assert (Path(rules_root()) / "prelude.bzl").is_file()
+
+
+# Named configs
+
+NAMED = """
+[build]
+jobs = 2
+
+[config.gpu]
+device = "cuda"
+debug = true
+level = 3
+rate = 0.5
+build.jobs = 4
+
+[config.big]
+size = "big"
+level = 4
+[config.big.build]
+executor = "process"
+"""
+
+
+def test_a_named_config_sets_flags_as_text_and_settings(root: Path) -> None:
+    (root / "mlbuild.toml").write_text(HEAD + NAMED)
+
+    plain, used = loaded(root), loaded(root, build__config="gpu")
+
+    host = os.uname()
+    facts = {"os": (host.sysname.lower(),), "cpu": (host.machine,)}
+    assert (plain.jobs, plain.flags) == (2, {**facts, "config": ()})
+    assert used.flags == {
+        **facts,
+        "config": ("gpu",),
+        "device": ("cuda",),
+        "debug": ("true",),
+        "level": ("3",),
+        "rate": ("0.5",),
+    }
+    assert (used.jobs, used.origin("build.jobs")) == (4, "[config.gpu] of mlbuild.toml")
+    assert used.origin("flags.device") == "[config.gpu] of mlbuild.toml"
+
+
+def test_a_later_config_wins_and_a_define_wins_over_all(root: Path) -> None:
+    (root / "mlbuild.toml").write_text(HEAD + NAMED)
+
+    one = loaded(root, build__config="gpu,big")
+    other = loaded(root, build__config="big,gpu")
+    defined = load(
+        str(root),
+        environ={"HOME": "/h"},
+        flags={"build.config": "gpu"},
+        defines={"level": "9", "extra": "x"},
+    )
+
+    assert (one.flags["level"], other.flags["level"]) == (("4",), ("3",))
+    assert (one.flags["config"], one.executor, one.jobs) == (("gpu", "big"), "process", 4)
+    assert (defined.flags["level"], defined.flags["extra"]) == (("9",), ("x",))
+    assert defined.origin("flags.level") == "--define"
+
+
+def test_a_named_config_is_stronger_than_files_and_weaker_than_variables(root: Path) -> None:
+    (root / "mlbuild.toml").write_text(HEAD + NAMED)
+    (root / "mlbuild.local.toml").write_text("[build]\njobs = 7\n[config.gpu]\ndevice = 'tpu'\n")
+
+    used = loaded(root, build__config="gpu")
+    set_ = loaded(root, {"MLBUILD_JOBS": "5"}, build__config="gpu")
+
+    assert (used.jobs, used.flags["device"], used.flags["level"]) == (4, ("tpu",), ("3",))
+    assert (set_.jobs, set_.origin("build.jobs")) == (5, "MLBUILD_JOBS")
+
+
+@pytest.mark.parametrize("written", ['config = ["gpu", "big"]', 'config = "gpu, big"'])
+def test_configs_are_chosen_by_file_variable_or_flag(root: Path, written: str) -> None:
+    (root / "mlbuild.toml").write_text(HEAD + f"[build]\n{written}\n" + NAMED[17:])
+
+    assert loaded(root).configs == ("gpu", "big")
+    assert loaded(root, {"MLBUILD_CONFIG": "big"}).configs == ("big",)
+    assert loaded(root, {"MLBUILD_CONFIG": "big"}, build__config="gpu").configs == ("gpu",)
+    assert loaded(root, build__config="").configs == ()
+
+
+def test_an_unknown_config_is_named_with_the_near_one(root: Path) -> None:
+    (root / "mlbuild.toml").write_text(HEAD + NAMED)
+
+    with pytest.raises(InputError) as caught:
+        loaded(root, {"MLBUILD_CONFIG": "gup"})
+
+    assert caught.value.message == (
+        "`MLBUILD_CONFIG` names the config `gup`, which is nowhere defined"
+    )
+    assert caught.value.hints[0] == "did you mean `gpu`?"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "span"),
+    [
+        ("[config]\ngpu = 1\n", "`config.gpu` is a section", Span("mlbuild.toml", 2, 1, 3)),
+        ("config = 1\n", "`config` holds tables", Span("mlbuild.toml", 1, 1, 6)),
+        ("[config.gpu]\nos = 'x'\n", "flag `os` cannot be set", Span("mlbuild.toml", 2, 1, 2)),
+        ("[config.gpu]\nx = []\n", "takes a text, a number", Span("mlbuild.toml", 2, 1, 1)),
+        ("[config.gpu]\nx = nan\n", "takes a text, a number", Span("mlbuild.toml", 2, 1, 1)),
+        ("[config.gpu]\nbuild = 1\n", "`build` is no flag", Span("mlbuild.toml", 2, 1, 5)),
+        ("[config.gpu]\nbuild.jbos = 1\n", "no key `jbos`", Span("mlbuild.toml", 2, 7, 4)),
+        ("[config.gpu.biuld]\njobs = 1\n", "no section `biuld`", Span("mlbuild.toml", 1, 2, 16)),
+        ("[config.gpu.build]\njobs = 0\n", "at least 1", Span("mlbuild.toml", 2, 1, 4)),
+        ("[config.g]\ncache.dir = '/x'\n", "not taken from a w", Span("mlbuild.toml", 2, 7, 3)),
+        ("[config.g]\nbuild.config = 'x'\n", "from a named c", Span("mlbuild.toml", 2, 7, 6)),
+        ("[config.g]\nworkspace.name = 'x'\n", "a named conf", Span("mlbuild.toml", 2, 11, 4)),
+        ("[config.'a b']\n", "cannot be the name of a config", Span("mlbuild.toml", 1, 2, 12)),
+        ("[build]\nconfig = 1\n", "takes a list of names", Span("mlbuild.toml", 2, 1, 6)),
+    ],
+)
+def test_a_wrong_named_config_is_shown_where_it_stands(
+    root: Path, text: str, said: str, span: Span
+) -> None:
+    error = refused(root, text)
+
+    assert said in error.message
+    assert error.span == span
+
+
+@pytest.mark.parametrize("name", ["os", "cpu", "config", "a b", ""])
+def test_a_flag_that_cannot_be_set_is_refused(root: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be"):
+        load(str(root), environ={"HOME": "/h"}, flags={}, defines={name: "x"})

@@ -452,6 +452,21 @@ def test_plain_text_tells_what_has_been_running_for_long() -> None:
     )
 
 
+def test_plain_text_tells_of_long_hashing_now_and_then() -> None:
+    stream, clock = io.StringIO(), Clock()
+    reader = Plain(Out(stream), paint=PLAIN, clock=clock)
+
+    for second in range(40):
+        clock.now = second
+        reader(Hashing(second + 1, 1 << 30))
+    reader.close()
+
+    assert stream.getvalue().splitlines() == [
+        "hashing source files: 1 file, 1.0 GiB so far",
+        "hashing source files: 31 files, 1.0 GiB so far",
+    ]
+
+
 def test_plain_text_does_not_load_the_drawing_library() -> None:
     code = (
         "import io, sys; from mlbuild.ui import open_reader; from mlbuild.ui.terminal import *;"
@@ -583,3 +598,41 @@ def test_a_terminal_shows_what_runs_and_is_left_clean(
     assert "\u202e" not in running
     assert "//:t0  train  ran in" in after
     assert after.rindex("\x1b[?25h") > after.rindex("actions")  # the cursor is shown again
+
+
+HASH = """
+import sys
+from mlbuild.core.event import *
+from mlbuild.ui import open_reader
+from mlbuild.ui.terminal import Out, terminal_of
+reader = open_reader(
+    Out(sys.stderr), terminal_of(sys.stderr, color="auto", environ={"TERM": "xterm"})
+)
+reader(PlanReady(3, 3))
+for files in (7, 12345):
+    reader(Hashing(files, files << 20))
+    sys.stdin.readline()
+reader(ActionStarted("//:t", "//:t", "train", "k", ""))
+sys.stdin.readline()
+reader.close()
+"""
+
+
+def test_a_terminal_shows_how_far_hashing_has_come(terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HASH], stdin=subprocess.PIPE, stderr=theirs, text=True, bufsize=1
+    ) as child:
+        assert child.stdin is not None
+        first = read_until(ours, "hashing 7 files, 7.0 MiB")
+        child.stdin.write("\n")
+        second = read_until(ours, "hashing 12,345 files, 12.1 GiB")
+        child.stdin.write("\n")
+        third = read_until(ours, "//:t  train")
+        third = third[third.rindex("//:t  train") :] + read_until(ours, "0 of 3 actions")
+        child.stdin.write("\n")
+
+    assert "hashing 7 files" in first
+    assert "hashing 12,345 files" in second
+    assert "hashing" not in third

@@ -1,0 +1,1 @@
+"""Asking about targets: what is declared, and how it is shown."""

@@ -1,0 +1,47 @@
+"""Reading: from patterns to targets and plans. Only this file sees the front of mlbuild."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from mlbuild.config import Config
+from mlbuild.core.label import Label, parse_pattern
+from mlbuild.graph.analyze import Analyzer
+from mlbuild.graph.loader import Loader
+from mlbuild.graph.package import Target
+from mlbuild.graph.resolve import Resolver
+from mlbuild.plans import Planned
+from mlbuild.workspace import Workspace
+
+
+class Reading:
+    """The graph of a workspace, as far as it has been read.
+
+    `say` hears what `print` says in files, and of patterns that select nothing.
+    """
+
+    def __init__(self, workspace: Workspace, config: Config, *, say: Callable[[str], None]) -> None:
+        self._flags = config.flags
+        self._say = say
+        code = os.path.join(config.cache_dir, "code")
+        self._loader = Loader(workspace, code=code, say=say)
+        self._resolver = Resolver(workspace, self._loader)
+        self.complete = True  # whether every pattern has selected something
+
+    def targets(self, patterns: Sequence[str], package: str) -> list[Target]:
+        """Return the targets that patterns select as they are declared: selects are open."""
+        return [self._resolver.target(label) for label in self._labels(patterns, package)]
+
+    def plan(self, patterns: Sequence[str], package: str) -> Planned:
+        """Return what building the targets takes that patterns, seen from `package`, select."""
+        labels = self._labels(patterns, package)
+        plan = Analyzer(self._resolver, flags=self._flags).plan(labels)
+        seen = self._loader.seen
+        return Planned(plan, files=tuple(sorted(seen.files)), folders=tuple(sorted(seen.folders)))
+
+    def _labels(self, patterns: Sequence[str], package: str) -> list[Label]:
+        def warn(text: str) -> None:
+            self.complete = False
+            self._say(text)
+
+        parsed = [parse_pattern(text, package=package) for text in patterns]
+        return self._resolver.select(parsed, warn)

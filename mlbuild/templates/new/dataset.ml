@@ -1,0 +1,4 @@
+dataset(
+    name = "NAME",
+    srcs = ["SCRIPT"],
+)

@@ -1,0 +1,8 @@
+evaluate(
+    name = "NAME",
+    script = "SCRIPT",
+    ENVIRONMENT
+    MODEL
+    metrics = "metrics.json",
+    # gates = {"accuracy": ">= 0.9"},
+)

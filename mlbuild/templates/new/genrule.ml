@@ -1,0 +1,5 @@
+genrule(
+    name = "NAME",
+    outs = ["NAME.txt"],
+    cmd = "echo hello > $@",
+)

@@ -1,0 +1,4 @@
+python_environment(
+    name = "NAME",
+    lock = "SCRIPT",
+)
