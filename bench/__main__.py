@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 
 import mlbuild
-from bench import full, hashing, leaf, memory, null, restore, startup
+from bench import full, hashing, leaf, loading, memory, null, restore, startup
 from bench.measure import Bench, Figure, wipe, write
 
 MEASURES = {
@@ -18,6 +18,7 @@ MEASURES = {
     "null": null.figures,
     "full": full.figures,
     "leaf": leaf.figures,
+    "loading": loading.figures,
     "hashing": hashing.figures,
     "restore": restore.figures,
     "memory": memory.figures,

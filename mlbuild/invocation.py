@@ -90,7 +90,7 @@ class Invocation:
         try:
             name = executor.name
             self._emit(BuildStarted(self.id, request.patterns, self._config.jobs, name))
-            planned = self._plan(request)
+            planned = self.planned(request)
             plan = planned.plan
             self.labels = tuple(plan.targets)
             self._emit(PlanReady(len(plan.targets), len(plan.actions)))
@@ -107,7 +107,7 @@ class Invocation:
     def explain(self, text: str, package: str) -> Explanation:
         """Say why the target `text` ran the last time it did, or would run now."""
         label = str(parse_label(text, package=package))
-        planned = self._plan(Request((label,)))
+        planned = self.planned(Request((label,)))
         label = planned.plan.requested[0]
         executor = self._executor()
         try:
@@ -119,7 +119,7 @@ class Invocation:
 
     def last_log(self, text: str, package: str) -> str | None:
         """Return the path of the newest log of the target `text`, None when there is none."""
-        label = self._plan(Request((str(parse_label(text, package=package)),))).plan.requested[0]
+        label = self.planned(Request((str(parse_label(text, package=package)),))).plan.requested[0]
         with self._opened() as (_, records):
             return records.last_log(self._workspace.root, label)
 
@@ -138,18 +138,20 @@ class Invocation:
         """Pass `event` to the readers."""
         self._emit(event)
 
-    def _plan(self, request: Request) -> plans.Planned:
+    def planned(self, request: Request) -> plans.Planned:
         """Return the plan for `request`: a kept one while nothing that it was read from changed."""
         flags = [f"{name}={value}" for name, value in sorted(self._config.flags.items())]
         words = (*request.patterns, request.package, __version__, self._workspace.root, *flags)
         kept = plans.recall(self._workspace, words)
-        if kept is not None:
-            return kept
+        if kept is not None and not kept[1]:
+            return kept[0]
         from mlbuild.reading import Reading  # noqa: PLC0415 - start-up: most builds read nothing
 
         since = time.time_ns()
         reading = Reading(self._workspace, self._config, say=lambda text: self._emit(Warned(text)))
-        planned = reading.plan(request.patterns, request.package)
+        planned = reading.patched(*kept) if kept is not None else None
+        if planned is None:
+            planned = reading.plan(request.patterns, request.package)
         if reading.complete:
             plans.keep(self._workspace, words, planned, since=since)
         return planned

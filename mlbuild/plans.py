@@ -4,6 +4,7 @@ import marshal
 import os
 import sys
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbuild import columns, state
@@ -21,25 +22,39 @@ class Planned:
     plan: Plan
     files: tuple[str, ...]  # absolute paths of BUILD.ml, .bzl
     folders: tuple[str, ...]  # workspace-relative folders whose listing matters
+    shapes: bytes = b""  # what patching it takes (`graph/patch.py`)
 
 
-def recall(workspace: Workspace, words: tuple[str, ...]) -> Planned | None:
-    """Return the plan kept for a request, unless something that it was read from has changed."""
+def recall(workspace: Workspace, words: tuple[str, ...]) -> tuple[Planned, tuple[str, ...]] | None:
+    """Return the plan kept for a request, and those of its files that differ by now.
+
+    None where there is no plan, or where a file has gone or a listing has changed.
+    """
     try:
         with open(_place(workspace, words), "rb") as file:
             content = file.read()
         if content[:_CHECK] != _check(content[_CHECK:]):
             return None
-        asked, files, looks, folders, listings, packed = marshal.loads(content[_CHECK:])  # noqa: S302 - ours
+        asked, files, looks, folders, listings, packed, shapes = marshal.loads(content[_CHECK:])  # noqa: S302 - ours
     except (OSError, ValueError, EOFError, TypeError):
         return None
-    if asked != _asked(words) or columns.take(list(files), at=None, follow=True) != looks:
+    now = columns.take(list(files), at=None, follow=True)
+    if asked != _asked(words) or now is None:
         return None
     for folder, (own, known) in zip(folders, listings, strict=True):
         place = os.path.join(workspace.root, folder)
         if _own(place) != own and columns.listing(place) != known:
             return None
-    return Planned(unpack(packed), files, folders)
+    differ = () if now == looks else tuple(_differing(files, now, looks))
+    return Planned(unpack(packed), files, folders, shapes), differ
+
+
+def _differing(files: Sequence[str], now: bytes, then: bytes) -> Iterator[str]:
+    """Yield those of `files` whose columns are not what they were."""
+    for number, file in enumerate(files):
+        at = slice(number * columns.WIDTH, (number + 1) * columns.WIDTH)
+        if now[at] != then[at]:
+            yield file
 
 
 def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, since: int) -> None:
@@ -52,9 +67,8 @@ def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, sinc
         place = os.path.join(workspace.root, folder)
         own = _own(place)
         listings.append((b"" if columns.young(own, since) else own, columns.listing(place)))
-    body = marshal.dumps(
-        (_asked(words), planned.files, looks, planned.folders, listings, pack(planned.plan))
-    )
+    kept = (planned.files, looks, planned.folders, listings, pack(planned.plan), planned.shapes)
+    body = marshal.dumps((_asked(words), *kept))
     state.keep(_place(workspace, words), _check(body) + body)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from mlbuild.config import Config
 from mlbuild.core.label import Label, parse_pattern
 from mlbuild.graph.analyze import Analyzer
+from mlbuild.graph.glob import BUILD_FILE
 from mlbuild.graph.loader import Loader
 from mlbuild.graph.package import Target
+from mlbuild.graph.patch import patched, shapes
 from mlbuild.graph.resolve import Resolver
 from mlbuild.plans import Planned
 from mlbuild.workspace import Workspace
@@ -20,6 +22,7 @@ class Reading:
     """
 
     def __init__(self, workspace: Workspace, config: Config, *, say: Callable[[str], None]) -> None:
+        self._root = workspace.root
         self._flags = config.flags
         self._say = say
         code = os.path.join(config.cache_dir, "code")
@@ -34,9 +37,31 @@ class Reading:
     def plan(self, patterns: Sequence[str], package: str) -> Planned:
         """Return what building the targets takes that patterns, seen from `package`, select."""
         labels = self._labels(patterns, package)
-        plan = Analyzer(self._resolver, flags=self._flags).plan(labels)
+        analyzer = Analyzer(self._resolver, flags=self._flags)
+        plan = analyzer.plan(labels)
+        return Planned(
+            plan,
+            files=tuple(sorted(self._loader.seen.files)),
+            folders=tuple(sorted(self._loader.seen.folders)),
+            shapes=shapes(analyzer.analyzed, self._loader.packages),
+        )
+
+    def patched(self, kept: Planned, edited: Sequence[str]) -> Planned | None:
+        """Return a kept plan after edits of the files `edited`; None where that takes a new one."""
+        packages: list[str] = []
+        for file in edited:
+            folder, _, name = os.path.relpath(file, self._root).rpartition("/")
+            if name != BUILD_FILE:
+                return None  # who loads a .bzl file, and what it means there, is not known
+            packages.append(folder)
+        found = patched(
+            kept.plan, kept.shapes, packages, resolver=self._resolver, flags=self._flags
+        )
+        if found is None:
+            return None
         seen = self._loader.seen
-        return Planned(plan, files=tuple(sorted(seen.files)), folders=tuple(sorted(seen.folders)))
+        files, folders = {*kept.files, *seen.files}, {*kept.folders, *seen.folders}
+        return Planned(found[0], tuple(sorted(files)), tuple(sorted(folders)), found[1])
 
     def _labels(self, patterns: Sequence[str], package: str) -> list[Label]:
         def warn(text: str) -> None:

@@ -107,7 +107,7 @@ def _target(*one: Any) -> TargetPlan:
 
 def _action(*one: Any) -> Action:
     id_, owner, mnemonic, does, inputs, outputs, after, folder = one
-    made = tuple(Output(*output) for output in outputs)
+    made = tuple([Output(*output) for output in outputs])
     return Action(id_, owner, mnemonic, _unpacked(does), inputs, made, after, folder)
 
 
@@ -131,12 +131,14 @@ def _unpacked(packed: tuple[Any, ...]) -> Run | Write | Verify:
         return Write(*values)
     if kind == "verify":
         return Verify(*values)
-    values[0] = tuple(_unpacked_word(word) for word in values[0])
-    values[1] = tuple((name, _unpacked_word(word)) for name, word in values[1])
+    values[0] = tuple([_unpacked_word(word) for word in values[0]])
+    values[1] = tuple([(name, _unpacked_word(word)) for name, word in values[1]])
     return Run(*values)
 
 
-def _packed_word(word: Word) -> tuple[Any, ...]:
+def _packed_word(word: Word) -> str | tuple[Any, ...]:
+    if len(word) == 1 and isinstance(word[0], str):  # so are most
+        return word[0]
     return tuple(
         part if isinstance(part, str) else (_LETTER[type(part)], *_operand(part)) for part in word
     )
@@ -146,8 +148,10 @@ def _operand(part: InputRef | OutputRef | ToolRef) -> tuple[str]:
     return (part.name,) if isinstance(part, ToolRef) else (part.path,)
 
 
-def _unpacked_word(packed: tuple[Any, ...]) -> Word:
-    return tuple(part if isinstance(part, str) else _REFERENCE[part[0]](part[1]) for part in packed)
+def _unpacked_word(packed: str | tuple[Any, ...]) -> Word:
+    if type(packed) is str:
+        return (packed,)
+    return tuple([part if type(part) is str else _REFERENCE[part[0]](part[1]) for part in packed])
 
 
 _RUN = tuple(one.name for one in fields(Run))

@@ -15,6 +15,7 @@ from mlbuild.graph.fields import Fields
 from mlbuild.graph.package import Target
 from mlbuild.graph.resolve import Resolver, SourceFile, TargetOutput
 from mlbuild.graph.select import DEFAULT, Choice
+from mlbuild.graph.shape import Kind, outputs_of, seen, shape_of
 from mlbuild.graph.site import RULES
 from mlbuild.graph.visibility import EVERYONE, sees
 
@@ -29,36 +30,77 @@ class Analyzed:
     actions: tuple[Action, ...]
     deps: tuple[str, ...]
     checks: tuple[str, ...]  # ids of Verify actions that stand before any use of its files
+    outputs: tuple[tuple[str, Kind], ...]  # of all its actions
     metrics: str = ""
     sources: dict[str, str] = field(default_factory=dict)
 
+    def planned(self) -> TargetPlan:
+        """Return what the plan says of it."""
+        return TargetPlan(
+            str(self.target.label),
+            self.target.rule.name,
+            tuple(dict.fromkeys(file.path for file in self.files)),
+            tuple(action.id for action in self.actions),
+            self.deps,
+            self.metrics,
+            self.target.span,
+            self.target.rule.public,
+        )
+
+    @property
+    def shape(self) -> bytes | None:
+        """What those that depend on it see, as plain data; None where it is more than that."""
+        return shape_of(self.result, self.files, self.checks, self.outputs)
+
 
 class Analyzer:
-    """Turns requested labels into a Plan, where `flags` decide what selects mean."""
+    """Turns requested labels into a Plan, where `flags` decide what selects mean.
 
-    def __init__(self, resolver: Resolver, *, flags: Flags | None = None) -> None:
+    `known` has the shapes of targets, by label, that are not to be analysed themselves.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        flags: Flags | None = None,
+        known: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._resolver = resolver
         self._flags: Flags = flags or {}
+        self._known: Mapping[str, bytes] = known or {}
         self._done: dict[Label, Analyzed] = {}
         self._found: dict[tuple[str, str], Target | TargetOutput | SourceFile] = {}
         self._conditions: dict[Label, Condition] = {}
 
+    @property
+    def analyzed(self) -> Iterable[Analyzed]:
+        """All targets that have been analysed or were known."""
+        return self._done.values()
+
     def plan(self, requested: Iterable[Label]) -> Plan:
         """Return what building `requested` takes; raise InputError at the first fault."""
         wanted = list(dict.fromkeys(requested))
-        order = self._order(wanted)
-        for target in order:
-            self._done[target.label] = self._analyze(target)
-        analyzed = [self._done[target.label] for target in order]
+        analyzed = self.analyze(wanted)
         sources: dict[str, str] = {}
         for one in analyzed:
             sources.update(one.sources)
         return Plan(
             tuple(str(label) for label in wanted),
-            {str(one.target.label): _target_plan(one) for one in analyzed},
+            {str(one.target.label): one.planned() for one in analyzed},
             tuple(action for one in analyzed for action in one.actions),
             sources,
         )
+
+    def analyze(self, wanted: Iterable[Label]) -> list[Analyzed]:
+        """Return what `wanted` and all that they depend on give, dependencies first.
+
+        What is known already is left out. Raises InputError at the first fault.
+        """
+        order = self._order(wanted)
+        for target in order:
+            self._done[target.label] = self._analyze(target)
+        return [self._done[target.label] for target in order]
 
     def _order(self, wanted: Iterable[Label]) -> list[Target]:
         """Return all needed targets, dependencies first; raise InputError for a cycle."""
@@ -77,6 +119,11 @@ class Analyzer:
                         continue
                     below = found.target if isinstance(found, TargetOutput) else found
                     if state.get(below.label):
+                        continue
+                    shape = self._known.get(str(below.label)) if self._known else None
+                    if shape is not None:
+                        self._done[below.label] = _of_shape(below, shape)
+                        state[below.label] = True
                         continue
                     if below.label in state:
                         names = [str(one.label) for one, _ in path]
@@ -262,6 +309,7 @@ class Analyzer:
             actions,
             tuple(deps),
             (*checks, *own) if own else tuple(checks),
+            tuple([(made.path, made.kind) for action in actions for made in action.outputs]),
             metrics[0].path if metrics else "",
             sources,
         )
@@ -270,12 +318,10 @@ class Analyzer:
 def _output_of(done: Analyzed, path: str) -> Artifact:
     """Return the artifact that `//package:target/path` names."""
     folder = f"{OUT}/{done.target.label.package}/{done.target.label.name}".replace("//", "/")
-    names: list[str] = []
-    for action in done.actions:
-        for output in action.outputs:
-            names.append(output.path)
-            if output.path == path:
-                return Artifact(f"{folder}/{path}", output.kind, path, str(done.target.label))
+    for name, kind in done.outputs:
+        if name == path:
+            return Artifact(f"{folder}/{path}", kind, path, str(done.target.label))
+    names = [name for name, _ in done.outputs]
     raise InputError(
         f"target `{done.target.label}` has no output `{path}`",
         hints=did_you_mean(path, names) or (f"it has: {', '.join(sorted(names)) or 'none'}",),
@@ -311,14 +357,6 @@ def _artifacts(given: Fields, field_: str, target: Target) -> tuple[Artifact, ..
     return tuple(found)
 
 
-def _target_plan(one: Analyzed) -> TargetPlan:
-    return TargetPlan(
-        str(one.target.label),
-        one.target.rule.name,
-        tuple(dict.fromkeys(file.path for file in one.files)),
-        tuple(action.id for action in one.actions),
-        one.deps,
-        one.metrics,
-        one.target.span,
-        one.target.rule.public,
-    )
+def _of_shape(target: Target, shape: bytes) -> Analyzed:
+    given, files, checks = seen(shape)
+    return Analyzed(target, given, files, (), (), checks, outputs_of(shape))

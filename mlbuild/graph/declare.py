@@ -6,7 +6,7 @@ from mlbuild import lang
 from mlbuild.core.label import Label, valid_name
 from mlbuild.errors import InputError, Span
 from mlbuild.graph.package import Package, Target
-from mlbuild.graph.schema import AttributeFault, Rule
+from mlbuild.graph.schema import OUTPUTS, AttributeFault, Rule
 from mlbuild.graph.select import Select
 from mlbuild.graph.site import Site, strings
 from mlbuild.graph.visibility import parse_visibility
@@ -36,16 +36,52 @@ class RuleValue(lang.Value):
                 span=self.site.place(frames),
                 hints=(f'write `{self.rule.name}(name = "…", …)`',),
             )
+        name = given.get("name")  # which is taken out
         try:
             package.add(_target(self.rule, given, package, frames))
         except AttributeFault as error:
             error.span = self.site.place_of(error.attribute, frames, keyword=True)
             if error.span.path != frames[0][1].path:
                 error.notes = (f"called at {frames[0][1]} in `{frames[0][0]}`",)
-            raise
+            if self.site.on_fault is None:
+                raise
+            self._leave_out(name, given, error, frames)
         except InputError as error:
             error.span = error.span or self.site.place(frames)
-            raise
+            if self.site.on_fault is None:
+                raise
+            self._leave_out(name, given, error, frames)
+
+    def _leave_out(
+        self,
+        name: Any,
+        given: dict[str, Any],
+        error: InputError,
+        frames: tuple[tuple[str, Span], ...],
+    ) -> None:
+        """Tell of `error`, and note what the package lacks without the target."""
+        assert self.site.package is not None
+        assert self.site.on_fault is not None
+        if type(name) is str:
+            self.site.package.broken.update((name, *_outputs(self.rule, given)))
+        else:
+            self.site.package.whole = False
+        error.kind = error.kind or "wrong-attribute"
+        error.notes += tuple(
+            f"called at {span}" + ("" if caller == "the file" else f" in `{caller}`")
+            for caller, span in frames[1:]
+        )
+        self.site.on_fault(error)
+
+
+def _outputs(rule: Rule, given: dict[str, Any]) -> list[str]:
+    """Return the outputs that are named in `given`, as far as it is right."""
+    found: list[str] = []
+    for name, attribute in rule.attributes.items():
+        if attribute.type in OUTPUTS and name in given and not isinstance(given[name], Select):
+            value = lang.to_python(given[name])
+            found += [one for one in (value if type(value) is list else [value]) if type(one) is str]
+    return found
 
 
 def _target(

@@ -65,6 +65,11 @@ class Loader:
             }
         return self._prelude
 
+    @property
+    def packages(self) -> Mapping[str, Package]:
+        """The packages that have been read, by path."""
+        return self._packages
+
     def has_package(self, path: str) -> bool:
         """Say whether the folder `path` holds a BUILD.ml."""
         return path in self._packages or os.path.lexists(os.path.join(self._root, path, BUILD_FILE))
@@ -117,16 +122,21 @@ class Loader:
         elif known and not hints:
             hints = ("packages are: " + ", ".join(f"//{one}" for one in known[:8]),)
         asked = f", which `{wanted}` names" if wanted else ""
-        return InputError(f"there is no package `//{path}`{asked}", span=span, hints=hints)
+        return InputError(
+            f"there is no package `//{path}`{asked}", span=span, hints=hints, kind="unknown-package"
+        )
 
     def _evaluate(self, path: str) -> Package:
         file = _joined(path, BUILD_FILE)
         source = read_source(os.path.join(self._root, file), shown=file)
         self.seen.files.add(os.path.join(self._root, file))
-        package = Package(path, file)
+        return self._run(self._compiled(source, file, dialect=lang.Dialect.BUILD), path)
+
+    def _run(self, program: lang.Program, path: str) -> Package:
+        """Return what the BUILD.ml of the folder `path` declares."""
+        package = Package(path, program.path)
         outer, self.site.package = self.site.package, package
         try:
-            program = self._compiled(source, file, dialect=lang.Dialect.BUILD)
             lang.execute(
                 program,
                 predeclared={**self.prelude(), **self._builtins.build},
@@ -146,7 +156,7 @@ class Loader:
         loading = self.site.loading
         if shown in loading:
             cycle = [*loading[loading.index(shown) :], shown]
-            raise InputError("load cycle: " + " → ".join(cycle), span=span)
+            raise InputError("load cycle: " + " → ".join(cycle), span=span, kind="bad-load")
         source = read_source(path, shown=shown, span=span)
         self.seen.files.add(path)
         trusted = shown.startswith(RULES)

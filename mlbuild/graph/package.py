@@ -52,6 +52,10 @@ class Target:
         )
 
 
+class Unsure(InputError):  # noqa: N818 - whether it is an error cannot be told
+    """A label that may mean what could not be declared: that fault has been told already."""
+
+
 @dataclass(slots=True)
 class Package:
     """All that one BUILD.ml declares. Filled while the file is evaluated, then left alone."""
@@ -66,6 +70,8 @@ class Package:
     tags: tuple[str, ...] = ()  # of every target
     licenses: tuple[str, ...] = ()  # of targets that say nothing else
     said: Span | None = None  # where package() was called
+    broken: set[str] = field(default_factory=set)  # labels of what could not be declared
+    whole: bool = True  # whether targets, outputs, groups and `broken` are all that it may have
 
     def add(self, target: Target) -> None:
         """Declare `target`. Raises InputError when its name or an output's label is taken."""
@@ -106,6 +112,7 @@ class Package:
         return InputError(
             f"target `{name}` is declared twice in package `//{self.path}`",
             notes=(f"the first one stands at {first}",),
+            kind="duplicate-target",
         )
 
     def _claim(self, path: str, target: Target) -> None:
@@ -115,6 +122,7 @@ class Package:
                 f"targets `{other.label.name}` and `{target.label.name}` "
                 f"both claim the label `//{self.path}:{path}`",
                 notes=(f"the first one stands at {other.span}",),
+                kind="duplicate-target",
             )
         self.outputs[path] = target
 

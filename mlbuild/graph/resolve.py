@@ -9,7 +9,7 @@ from mlbuild.core.label import Label, Pattern, parse_label
 from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.graph.glob import BUILD_FILE
 from mlbuild.graph.loader import Loader
-from mlbuild.graph.package import Package, Target
+from mlbuild.graph.package import Package, Target, Unsure
 from mlbuild.graph.site import RULES, Site
 from mlbuild.graph.visibility import EVERYONE, PackageGroup
 from mlbuild.workspace import Workspace
@@ -51,13 +51,20 @@ class Resolver:
         """Return the package group that `label` names."""
         package = self._loader.package(label.package, wanted=str(label))
         found = package.groups.get(label.name)
+        if found is None and not package.whole:
+            raise Unsure(f"package_group `{label}` is not known")
         if found is None:
             raise InputError(
                 f"there is no package_group `{label}`",
                 hints=did_you_mean(label.name, list(package.groups))
                 or ("visibility is `//models:__pkg__`, `//models:__subpackages__` or a group",),
+                kind="unknown-target",
             )
         return found
+
+    def package(self, path: str) -> Package:
+        """Return the package of the folder `path`."""
+        return self._loader.package(path)
 
     def target(self, label: Label) -> Target:
         """Return the target that `label` names; a word of the command line, so without a place."""
@@ -128,7 +135,7 @@ class Resolver:
         name = text.removeprefix(RULES).replace(":", "/").lstrip("/")
         safe = not any(part in {"", ".", ".."} for part in name.split("/"))
         if not safe or not os.path.isfile(os.path.join(self._rules_root, name)):
-            raise InputError(f"there is no file `{text}`", span=span)
+            raise InputError(f"there is no file `{text}`", span=span, kind="missing-file")
         return SourceFile(f"@rules/{name}", "file", name)
 
     def _file(self, label: Label, home: Package, span: Span) -> SourceFile | None:
@@ -143,6 +150,7 @@ class Resolver:
                     f"`{label}` lies in another package, `//{folder}`",
                     span=span,
                     hints=(f"write `//{folder}:{'/'.join(parts[count:])}`",),
+                    kind="missing-file",
                 )
         place = os.path.join(self._root, path)
         is_folder = os.path.isdir(place)
@@ -154,6 +162,9 @@ class Resolver:
         return SourceFile(path, kind, label.name, home.path, home.shows(label.name))
 
     def _unknown(self, label: Label, package: Package, *, span: Span | None) -> InputError:
+        first = label.name.partition("/")[0]
+        if not package.whole or label.name in package.broken or first in package.broken:
+            return Unsure(f"`{label}` is not known", span=span)
         folder = os.path.join(self._root, package.path)
         self._loader.listed(package.path)
         below = os.path.join(folder, os.path.dirname(label.name))
@@ -165,9 +176,14 @@ class Resolver:
             hints = (f"its targets are: {', '.join(sorted(package.targets)[:12])}",)
         if label.name in package.groups:
             return InputError(
-                f"`{label}` is a package_group, which stands in `visibility` only", span=span
+                f"`{label}` is a package_group, which stands in `visibility` only",
+                span=span,
+                kind="unknown-target",
             )
         what = "target" if span is None else "target or file"
         return InputError(
-            f"no {what} `{label.name}` in package `//{package.path}`", span=span, hints=hints
+            f"no {what} `{label.name}` in package `//{package.path}`",
+            span=span,
+            hints=hints,
+            kind="missing-file" if "." in label.name else "unknown-target",
         )

@@ -77,6 +77,7 @@ class Rule:
                 f"rule `{self.name}` has no attribute `{unknown[0]}`",
                 hints=did_you_mean(unknown[0], public) or (f"it has: {', '.join(sorted(public))}",),
                 attribute=unknown[0],
+                kind="unknown-attribute",
             )
         values: dict[str, Any] = {}
         for name, attribute in self.attributes.items():
@@ -86,6 +87,7 @@ class Rule:
                     raise InputError(
                         f"rule `{self.name}` needs the attribute `{name}`",
                         hints=(f"`{name}` is {TYPES[attribute.type]}",),
+                        kind="missing-attribute",
                     )
                 values[name] = attribute.default
             elif isinstance(value, Select):
@@ -163,8 +165,15 @@ def _advice(plain: Any) -> tuple[str, ...]:
 class AttributeFault(InputError):  # noqa: N818 - what is at fault, as the others
     """A fault of one keyword argument: `attribute` tells where in the call to point."""
 
-    def __init__(self, message: str, *, attribute: str, hints: tuple[str, ...] = ()) -> None:
-        super().__init__(message, hints=hints)
+    def __init__(
+        self,
+        message: str,
+        *,
+        attribute: str,
+        hints: tuple[str, ...] = (),
+        kind: str = "wrong-attribute",
+    ) -> None:
+        super().__init__(message, hints=hints, kind=kind)
         self.attribute = attribute
 
 

@@ -1,6 +1,7 @@
 """Site: which file is being read, so that what it calls knows where it belongs."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mlbuild import lang
@@ -19,6 +20,7 @@ class Site:
     listed: set[str] = field(default_factory=set)  # folders whose listing was looked at
     package: Package | None = None
     loading: list[str] = field(default_factory=list)  # shown names of .bzl files, outermost first
+    on_fault: Callable[[InputError], None] | None = None  # told of targets that cannot be declared
 
     def here(self, what: str) -> Package:
         """Return the package that is being read; `what` was called there.
