@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-differential lint bench clean
 
 demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@sh tests/system.sh bubblewrap:bwrap || true
@@ -16,6 +16,9 @@ test: $(VENV)/test ## install what the tests need and run them all
 	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
+
+test-differential: $(VENV)/test ## compare 20,000 random programs and expressions with another Starlark
+	DIFFERENTIAL_EXAMPLES=20000 DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/lang/test_lang_differential.py
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

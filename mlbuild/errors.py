@@ -18,7 +18,10 @@ class Span:
 
 
 class MlbuildError(Exception):
-    """A failure with its exit code. `message` is one sentence without a full stop."""
+    """A failure with its exit code. `message` is one sentence without a full stop.
+
+    `kind` is a short stable name of what is wrong, for tools; "" where nobody tells them apart.
+    """
 
     exit_code: ClassVar[int] = 37
 
@@ -29,12 +32,14 @@ class MlbuildError(Exception):
         span: Span | None = None,
         hints: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        kind: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
         self.hints = hints
         self.notes = notes
+        self.kind = kind
 
 
 class InputError(MlbuildError):

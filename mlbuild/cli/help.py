@@ -23,6 +23,7 @@ COMMANDS = {
     "why": "say why a target ran, or would run",
     "log": "print the newest log of a target",
     "query": "show the targets that patterns select",
+    "check": "say everything that is wrong, all at once",
     "fmt": "lay out BUILD.ml and .bzl files in one way",
     "config": "show each setting and where it came from",
     "clean": "remove what can be made again",

@@ -26,6 +26,7 @@ VALUED = (  # options that take a word
         "--template",
         "--package",
         "--name",
+        "--sarif",
     ),
 )
 

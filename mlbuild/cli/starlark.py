@@ -14,6 +14,7 @@ from mlbuild.cli.options import COLOR, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, current_folder
 from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.graph.loader import MAX_FILE, read_source
+from mlbuild.lang.faults import not_callable
 from mlbuild.lang.values import equal
 from mlbuild.ui.diagnose import error_lines
 from mlbuild.ui.text import clean
@@ -124,7 +125,7 @@ class _Files:
             cycle = [*self._loading[self._loading.index(name) :], name]
             raise InputError("load cycle: " + " → ".join(cycle), span=span)
         path = os.path.join(self._folder, name)
-        if not os.path.lexists(path):
+        if not os.path.isfile(path):
             beside = os.path.dirname(path)
             known = os.listdir(beside) if os.path.isdir(beside) else []
             hints = did_you_mean(parts[-1], known)
@@ -173,6 +174,8 @@ def _assert_fails(function: Any, pattern: Any, /) -> None:
         wanted = re.compile(pattern)
     except re.error as error:
         raise InputError(f"`{pattern}` is not a regular expression: {error.msg}") from None
+    if not callable(function):
+        raise not_callable(function)
     try:
         found = lang.call(function, (), {})
     except InputError as error:

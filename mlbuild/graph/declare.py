@@ -80,7 +80,8 @@ def _outputs(rule: Rule, given: dict[str, Any]) -> list[str]:
     for name, attribute in rule.attributes.items():
         if attribute.type in OUTPUTS and name in given and not isinstance(given[name], Select):
             value = lang.to_python(given[name])
-            found += [one for one in (value if type(value) is list else [value]) if type(one) is str]
+            paths = value if type(value) is list else [value]
+            found += [one for one in paths if type(one) is str]
     return found
 
 

@@ -18,7 +18,7 @@ from mlbuild.graph.shape import shape_of_package
 
 
 def shapes(analyzed: Iterable[Analyzed], packages: Mapping[str, Package]) -> bytes:
-    """Return what `patched` has to know of a plan beside the plan; nothing where it cannot serve."""
+    """Return what `patched` needs to know beside the plan; nothing where it cannot serve."""
     targets: dict[str, tuple[bytes, dict[str, str]]] = {}
     for one in analyzed:
         shape = one.shape

@@ -92,6 +92,11 @@ class Select(lang.Value):
         """Refuse."""
         raise _unknown_yet("has no truth value")
 
+    def equals(self, other: Any) -> bool:
+        """Refuse."""
+        del other
+        raise _unknown_yet("cannot be compared")
+
     def __len__(self) -> int:
         raise _unknown_yet("has no length")
 

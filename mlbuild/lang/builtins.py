@@ -6,6 +6,7 @@ from typing import Any
 from mlbuild.errors import InputError
 from mlbuild.lang.faults import (
     a_type,
+    not_callable,
     type_name,
 )
 from mlbuild.lang.iterate import iterate, length
@@ -108,14 +109,14 @@ def _hasattr(x: Any, name: Any, /) -> bool:
 
 def _hash(x: Any, /) -> int:
     if type(x) is bytes:
-        spend(len(x) // 16)
+        spend(len(x))
         found = _FNV_START
         for byte in x:
             found = (found ^ byte) * _FNV_PRIME % _WORD
         return found
     if type(x) is not str:
         raise InputError(f"hash takes a string or bytes, not {a_type(x)}")
-    spend(len(x) // 16)
+    spend(len(x))
     found = 0
     units = x.encode("utf-16-le", "surrogatepass")
     for at in range(0, len(units), 2):
@@ -164,6 +165,8 @@ def _extreme(name: str, args: tuple[Any, ...], key: Any, better: Callable[[Any, 
     values = list(_taken(args[0])) if len(args) == 1 else args
     if not values:
         raise InputError(f"`{name}` needs at least one value")
+    if key is not None and not callable(key):
+        raise not_callable(key)
     best, rank = values[0], _rank(values[0], key)
     for one in values[1:]:
         mine = _rank(one, key)
@@ -227,6 +230,8 @@ def _sorted(x: Any, /, *, key: Any = None, reverse: Any = False) -> List:
     values = list(_taken(x))
     if type(reverse) is not bool:
         raise InputError(f"`reverse` is True or False, not {a_type(reverse)}")
+    if key is not None and not callable(key):
+        raise not_callable(key)
     ranks = values if key is None else [key(one) for one in values]
     kinds = set(map(type, ranks))
     if len(values) > 1 and kinds not in ({str}, {int}):

@@ -17,7 +17,11 @@ _DEEP = 60  # nodes: what is nested deeper is pointed at where Python gives up
 
 def compile_source(source: bytes, path: str, *, dialect: Dialect) -> Program:
     """Return the Program of a file; raise InputError where it breaks the rules of the language."""
-    statements = parse(source, path)
+    return compile_statements(parse(source, path), path, dialect=dialect)
+
+
+def compile_statements(statements: list[Statement], path: str, *, dialect: Dialect) -> Program:
+    """Return the Program of what `parse` gave, or of a part of it; raise InputError likewise."""
     try:
         resolved = resolve(statements, dialect=dialect)
         code = translate(statements, path)

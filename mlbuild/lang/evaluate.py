@@ -51,20 +51,36 @@ def execute(
         module = _loaded(load, one.module, one.span)
         for local, exported, span in one.names:
             namespace[local] = _exported(module, exported, span)
-    for name, line, column, width in free:
+    for name, *at in free:
         if name not in namespace:
-            known = [*predeclared, *UNIVERSAL, *bound]
-            raise InputError(
-                f"name `{name}` is not defined",
-                span=Span(program.path, line, column, width),
-                hints=did_you_mean(name, known) or _ELSEWHERE.get(name, ()),
-            )
+            span = Span(program.path, *at)
+            raise _undefined(name, span, [*predeclared, *UNIVERSAL, *bound])
     namespace["__builtins__"] = {}
     namespace[PLACES] = {}
     namespace[_PRINT] = print
     _evaluate(FunctionType(code, namespace), (), {}, thread=Thread(print, steps))
     found = {name: freeze(namespace[name]) for name in bound if name in namespace}
     return Module(program.path, MappingProxyType(found), doc)
+
+
+def undefined_names(program: Program, *, predeclared: Mapping[str, object]) -> list[InputError]:
+    """Return an error for each name that nothing would define if `program` was run."""
+    _, free, bound, _ = marshal.loads(program.code)  # noqa: S302 - compiled by us
+    loaded = [local for load in program.loads for local, _, _ in load.names]
+    known = [*predeclared, *UNIVERSAL, *bound, *loaded]
+    names = frozenset(known)
+    return [
+        _undefined(name, Span(program.path, *at), known) for name, *at in free if name not in names
+    ]
+
+
+def _undefined(name: str, span: Span, known: list[str]) -> InputError:
+    return InputError(
+        f"name `{name}` is not defined",
+        span=span,
+        hints=_ELSEWHERE.get(name) or did_you_mean(name, known),
+        kind="undefined-name",
+    )
 
 
 def call(
@@ -138,7 +154,10 @@ def _exported(module: Module, name: str, span: Span) -> Any:
     if name not in module.globals:
         public = [one for one in module.globals if not one.startswith("_")]
         raise InputError(
-            f"`{module.path}` defines no `{name}`", span=span, hints=did_you_mean(name, public)
+            f"`{module.path}` defines no `{name}`",
+            span=span,
+            hints=did_you_mean(name, public),
+            kind="bad-load",
         )
     return module.globals[name]
 
@@ -228,6 +247,9 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "sum": ("add up in a loop of a function",),
     "map": ("write `[f(x) for x in …]`",),
     "filter": ("write `[x for x in … if …]`",),
+    "true": ("write `True`",),
+    "false": ("write `False`",),
+    **dict.fromkeys(("null", "nil", "none", "undefined"), ("write `None`",)),
     "isinstance": ('write `type(x) == "list"`',),
 }
 _BASE: dict[str, Any] = {

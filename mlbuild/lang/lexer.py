@@ -104,7 +104,7 @@ def _indentation(text: str, at: int, line: int, indents: list[int]) -> list[Toke
     place = (line, 1, line, width + 1)
     if text[end : end + 1] == "\t" and not last:
         raise SyntaxFault(
-            "a tab in the indentation",
+            "there is a tab in the indentation",
             (line, end - at + 1, line, end - at + 2),
             ("indent with spaces",),
         )
@@ -113,12 +113,17 @@ def _indentation(text: str, at: int, line: int, indents: list[int]) -> list[Toke
         if len(indents) > MAX_NESTING:
             raise SyntaxFault(f"blocks are nested more than {MAX_NESTING} deep", place)
         return [Token("INDENT", "", place)]
+    known = " or ".join(str(one) for one in indents)
     closed: list[Token] = []
     while width < indents[-1]:
         indents.pop()
         closed.append(Token("DEDENT", "", place))
     if width != indents[-1]:
-        raise SyntaxFault("the indentation matches no outer line", place)
+        raise SyntaxFault(
+            "the indentation matches no outer line",
+            place,
+            (f"the line has {width} spaces; around it are blocks of {known}",),
+        )
     return closed
 
 
@@ -145,21 +150,22 @@ def _strange(sign: str, place: At) -> SyntaxFault:
             "the string is never closed", place, ('a string of several lines stands between `"""`',)
         )
     if sign == "\0":
-        return SyntaxFault("a NUL character", place, ("is this a text file?",))
+        return SyntaxFault("there is a NUL character here", place, ("is this a text file?",))
     if sign == "\ufeff":
-        return SyntaxFault("a byte order mark", place, ("save the file as UTF-8 without one",))
+        return SyntaxFault(
+            "there is a byte order mark here", place, ("save the file as UTF-8 without one",)
+        )
     if sign == "\\":
-        return SyntaxFault("a backslash that does not end its line", place)
-    if sign == "!":
-        return SyntaxFault("unexpected `!`", place, ("negation is written `not`",))
-    shown = f"`{sign}`" if sign.isprintable() else f"U+{ord(sign):04X}"
-    return SyntaxFault(f"unexpected character {shown}", place)
+        return SyntaxFault("something follows a backslash, which must end its line", place)
+    shown = f"U+{ord(sign):04X}" if sign == "`" or not sign.isprintable() else f"`{sign}`"
+    return SyntaxFault(f"unexpected character {shown}", place, _STRANGE.get(sign, ()))
 
 
 def _number(text: str, place: At, after: str) -> Literal:
     if after and after not in _KEYWORDS:
         hints = ("numbers are written without `_`",) if after[0] == "_" else ()
-        raise SyntaxFault(f"`{text}{after}` is not a number", place, hints)
+        whole = (*place[:3], place[3] + len(after))
+        raise SyntaxFault(f"`{text}{after}` is not a number", whole, hints)
     if len(text) > MAX_DIGITS:
         raise SyntaxFault("the number is too large", place)
     if text[:2].lower() in {"0x", "0o", "0b"}:
@@ -260,6 +266,14 @@ def _within(found: re.Match[str], inner: tuple[int, int]) -> At:
     return (line, column, line, column + len(found[0]))
 
 
+_QUOTES = ("strings stand between `\"` or `'`",)
+_STRANGE: dict[str, tuple[str, ...]] = {
+    "!": ("negation is written `not`",),
+    "?": ("a choice is written `a if condition else b`",),
+    "@": ("there are no decorators",),
+    "$": ("a variable is its name alone",),
+    **dict.fromkeys("`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb", _QUOTES),
+}
 _LAST, _SURROGATES = 0x10FFFF, range(0xD800, 0xE000)
 _CHUNK = 4000
 _NAME, _SIGN, _QUOTED, _NEWLINE, _NUMBER, _CONTINUED = range(1, 7)
@@ -271,8 +285,8 @@ _WORD = re.compile(
                  |'''[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*+'''
                  |"(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'(?!'')[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'))
     | (\n)
-    | (0[xX][0-9a-fA-F]++|0[oO][0-7]++|0[bB][01]++|(?:[0-9]++\.[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?
-      |[0-9]++[eE][+-]?[0-9]++|[0-9]++)
+    | (0[xX][0-9a-fA-F]++|0[oO][0-7]++|0[bB][01]++
+      |(?:[0-9]++\.[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|[0-9]++[eE][+-]?[0-9]++|[0-9]++)
     | (\\\n)
     | ([^\n])
     )""",

@@ -1,37 +1,87 @@
-"""From the text of a file to its syntax tree. The only importer of lark."""
+"""From the text of a file to its syntax tree: an LALR parser, driven by tables of the grammar."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
+from itertools import chain
 from typing import Any
-
-from lark import Lark
-from lark import Token as LarkToken
-from lark.exceptions import UnexpectedToken
-from lark.lexer import Lexer
 
 from mlbuild.errors import InputError, Span
 from mlbuild.lang.advice import advise
 from mlbuild.lang.lexer import SyntaxFault, words
-from mlbuild.lang.syntax import At, Statement
+from mlbuild.lang.syntax import At, Literal, Name, Statement, String, Token
 from mlbuild.lang.tree import Builder
+
+Actions = dict[str, int]  # what to do by the next symbol, as `grammar.tables` tells
+Rule = tuple[str, int, Callable[[list[Any]], Any] | None]  # None: the child is the value
+
+_TYPES: dict[type, str] = {Name: "NAME", String: "STRING", Literal: "LITERAL"}
+_LAST = Token("END", "", (0, 0, 0, 0))
+_NOTHING = "$END"  # the symbol after the last one
 
 
 def parse(source: bytes, path: str) -> list[Statement]:
     """Return the statements of a file; raise InputError where it does not fit the grammar."""
     text = _decoded(source, path)
-    parser = _parser()
     try:
-        found: Any = parser.parse(text)  # what _Builder makes
+        return _parsed(text)
     except SyntaxFault as fault:
         raise InputError(fault.message, span=span_of(path, fault.at), hints=fault.hints) from None
-    except UnexpectedToken as error:
-        read = error.interactive_parser.parser_state.value_stack
-        wanted = sorted((error.accepts or set()) - {"END"})
-        advice = _unclosed(text) or advise(error.token, read[-1] if read else None, wanted)
-        span = span_of(path, advice.at)
-        raise InputError(advice.message, span=span, hints=advice.hints) from None
-    statements: list[Statement] = found
+
+
+def _parsed(text: str) -> list[Statement]:
+    rules, table = _tables()
+    states = [0]
+    values: list[Any] = []  # what the states but the first have read
+    for word in chain(words(text), (_LAST,)):
+        kind = _TYPES.get(word.__class__) or word.type
+        while (action := table[states[-1]].get(kind, _NO_ACTION)) < 0:
+            if action == _NO_ACTION:
+                raise _unclosed(text) or _unexpected(word, states, values)
+            _reduce(rules[~action], table, states, values)
+        states.append(action)
+        values.append(word)
+    _reduce(rules[~table[states[-1]][_NOTHING]], table, states, values)
+    statements: list[Statement] = values[0]
     return statements
+
+
+def _reduce(rule: Rule, table: list[Actions], states: list[int], values: list[Any]) -> None:
+    """Put the last values together by `rule`."""
+    symbol, length, make = rule
+    if make is None:
+        states.pop()
+    elif length:
+        children = values[-length:]
+        del values[-length:], states[-length:]
+        values.append(make(children))
+    else:
+        values.append(make([]))
+    states.append(table[states[-1]].get(symbol, 0))
+
+
+def _unexpected(word: Any, states: list[int], values: list[Any]) -> SyntaxFault:
+    """Return what to say of a word that has no place after what has been read."""
+    rules, table = _tables()
+    wanted = {
+        symbol
+        for symbol in table[states[-1]]
+        if symbol.isupper() and symbol != _NOTHING and _fits(symbol, states, rules, table)
+    }
+    return advise(word, values, wanted - {"END"})
+
+
+def _fits(symbol: str, states: list[int], rules: list[Rule], table: list[Actions]) -> bool:
+    """Say whether `symbol` can follow, once the rules that end before it are put together."""
+    states = list(states)
+    while (action := table[states[-1]].get(symbol, _NO_ACTION)) < 0:
+        if action == _NO_ACTION:
+            return False
+        origin, length, _ = rules[~action]
+        del states[len(states) - length :]
+        states.append(table[states[-1]][origin])
+    return True
 
 
 def _unclosed(text: str) -> SyntaxFault | None:
@@ -64,36 +114,17 @@ def _decoded(source: bytes, path: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-_built: list[Lark] = []
+_NO_ACTION = -1_000_000
 
 
-def _parser() -> Lark:
-    """Return the parser: its tables are built once, when the first file is parsed."""
-    if not _built:
-        with open(
-            os.path.join(os.path.dirname(__file__), "grammar.lark"), encoding="utf-8"
-        ) as file:
-            grammar = file.read()
-        _built.append(
-            Lark(
-                grammar,
-                parser="lalr",
-                lexer=_Words,
-                transformer=Builder(),
-                propagate_positions=False,
-                maybe_placeholders=False,
-            )
-        )
-    return _built[0]
-
-
-class _Words(Lexer):
-    """Hands the lexer's words to lark."""
-
-    def __init__(self, _conf: Any) -> None:
-        """Take no notice of lark's configuration: the words are what they are."""
-
-    def lex(self, text: str) -> Iterator[Any]:  # type: ignore[override]  # lark wraps it
-        """Yield all words, and a last one that lark can read a position from."""
-        yield from words(text)
-        yield LarkToken("END", "")
+@cache
+def _tables() -> tuple[list[Rule], list[Actions]]:
+    """Return the rules and the states of the parser."""
+    place = os.path.join(os.path.dirname(__file__), "tables.json")
+    with open(place, encoding="utf-8") as file:
+        found = json.load(file)
+    rules = [
+        (symbol, length, None if name == "same" else getattr(Builder, name))
+        for symbol, length, name in found["rules"]
+    ]
+    return rules, found["states"]

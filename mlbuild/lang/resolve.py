@@ -129,7 +129,11 @@ class _Resolver:
         """Check that a load stands at the top level; what it binds is known."""
         first = one.names[0]
         if self.found.loaded.get(first.local) != first.at:
-            raise SyntaxFault("load stands at the top of the file", one.at)
+            raise SyntaxFault(
+                "load stands at the top of the file",
+                one.at,
+                ("move it out of the function, `if` or `for`",),
+            )
 
     def def_(self, one: syntax.Def) -> None:
         """Resolve a function."""

@@ -235,7 +235,7 @@ def _conditional(one: syntax.Conditional) -> ast.expr:
 
 
 def _dot(one: syntax.Dot) -> ast.expr:
-    at = one.at if one.at[0] == one.at[2] else one.name_at
+    at = one.name_at
     return _call("attribute", [_expr(one.value), _constant(one.name, at)], at)
 
 

@@ -54,10 +54,6 @@ class Builder:
         return [children[0], children[2]]
 
     @staticmethod
-    def same(children: list[Any]) -> Any:
-        return children[0]
-
-    @staticmethod
     def nothing(_: list[Any]) -> None:
         return None
 
@@ -197,10 +193,6 @@ class Builder:
     def tuple_(children: list[Any]) -> Expr:
         items = children[0]
         return syntax.TupleExpr(items, join(items[0].at, items[-1].at))
-
-    @staticmethod
-    def variables_one(children: list[Any]) -> Expr:
-        return children[0]  # type: ignore[no-any-return]
 
     @staticmethod
     def conditional(children: list[Any]) -> Expr:
@@ -409,7 +401,16 @@ def _check_target(target: Expr) -> None:
         for item in target.items:
             _check_target(item)
     elif not isinstance(target, syntax.Index | syntax.Dot):
-        raise SyntaxFault("this cannot be assigned to", target.at)
+        what = _ASSIGNED.get(type(target), "an expression")
+        raise SyntaxFault(f"{what} cannot be assigned to", target.at)
 
 
+_ASSIGNED: dict[type, str] = {
+    syntax.Call: "a call",
+    syntax.String: "a string",
+    syntax.Literal: "a literal",
+    syntax.DictExpr: "a dict",
+    syntax.Slice: "a slice",
+    syntax.Comprehension: "a comprehension",
+}
 CONSTANTS = frozenset({"None", "True", "False"})

@@ -40,6 +40,10 @@ class Value:
         """Say whether the value counts as true."""
         return True
 
+    def equals(self, other: Any) -> bool:
+        """Say whether `self == other` in the language; `other` may be of any type."""
+        return isinstance(other, Value) and bool(self == other)
+
     def combined(self, operator: str, other: Any, *, swapped: bool) -> Any:
         """Return `self operator other`, `other operator self` when swapped; None for no such one.
 
@@ -449,7 +453,9 @@ def equal(a: Any, b: Any) -> bool:
     if kind is not type(b):
         if (kind is int and type(b) is float) or (kind is float and type(b) is int):
             return bool(a == b)
-        return isinstance(a, Value) and isinstance(b, Value) and bool(a == b)
+        if isinstance(a, Value):
+            return a.equals(b)
+        return isinstance(b, Value) and b.equals(a)
     if kind is str or kind is bytes:
         spend_on(len(a))
         return bool(a == b)
@@ -469,9 +475,9 @@ def equal(a: Any, b: Any) -> bool:
         return _same_values(a.fields, b.fields)
     if kind is Range:
         return bool(a.range == b.range)
-    if kind is Method or isinstance(a, Value):
-        return bool(a == b)
-    return False
+    if isinstance(a, Value):
+        return a.equals(b)
+    return kind is Method and bool(a == b)
 
 
 def _same_items(a: Any, b: Any) -> bool:

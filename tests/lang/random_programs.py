@@ -21,7 +21,7 @@ CONSTANTS = st.sampled_from(["None", "True", "False", "()", "[]", "{}", '""', "0
 BINARY = ["+", "-", "*", "//", "%", "/", "&", "|", "^", "<<", ">>"]
 BINARY += ["==", "!=", "<", ">", "<=", ">=", "in", "not in", "and", "or"]
 FUNCTIONS = ["abs", "all", "any", "bool", "enumerate", "int", "len", "list", "max", "min"]
-FUNCTIONS += ["repr", "reversed", "sorted", "str", "tuple", "type", "zip", "dict", "float", "dir"]
+FUNCTIONS += ["repr", "reversed", "sorted", "str", "tuple", "type", "zip", "dict", "float"]
 NO_ARGUMENTS = ["capitalize", "isalnum", "isalpha", "isdigit", "islower", "isspace"]
 NO_ARGUMENTS += ["istitle", "isupper", "lower", "lstrip", "split", "splitlines", "strip", "title"]
 NO_ARGUMENTS += ["upper", "items", "keys", "values", "pop", "popitem", "clear", "format", "rstrip"]
@@ -60,64 +60,105 @@ def _larger(smaller: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 EXPRESSIONS = st.recursive(st.one_of(NUMBERS, STRINGS, CONSTANTS), _larger, max_leaves=8)
 
-# What stands for `{i}`, an int, and so on: `{s}` string, `{c}` condition, `{l}` list, `{o}` any.
+
+def _templates(text: str) -> list[str]:
+    """Return the templates of a text: two spaces or a new line stand between them."""
+    return re.split(r"\s*\n\s*|  +", text.strip())
+
+
+# What stands for `{i}`, an int, `{s}` string, `{c}` condition, `{l}` list, `{o}` anything.
 PLAIN = {
-    "i": ["n", "m", "0", "1", "-3", "7", "len(x)", "len(s)", "x[0]", "d['a']"],
-    "s": ["s", "t", "''", "'a'", "'b c'", "'a-b'"],
-    "c": ["True", "False", "n", "s", "x", "d", "(n == m)", "(x == y)"],
-    "l": ["x", "y", "[]", "[1, 'a']", "[3, 1, 2]", "d.keys()", "list(range(4))"],
-    "o": ["None", "n", "s", "x", "d", "(n, s)", "()"],
+    "i": _templates(
+        """
+        n  m  0  1  -3  7  len(x)  len(s)  x[0]  d['a']
+        """
+    ),
+    "s": _templates(
+        """
+        s  t  ''  'a'  'b c'  'a-b'
+        """
+    ),
+    "c": _templates(
+        """
+        True  False  n  s  x  d  (n == m)  (x == y)
+        """
+    ),
+    "l": _templates(
+        """
+        x  y  []  [1, 'a']  [3, 1, 2]  d.keys()  list(range(4))
+        """
+    ),
+    "o": _templates(
+        """
+        None  n  s  x  d  (n, s)  ()
+        """
+    ),
 }
 LARGER = {
-    "i": [
-        *("({i} + {i})", "({i} - {i})", "({i} // {i})", "({i} % {i})", "({i} & {i})"),
-        *("({i} | {i})", "({i} ^ {i})", "~{i}", "-{i}", "({i} * 3)", "({i} << 2)", "({i} >> 1)"),
-        *("min({i}, {i})", "max({i}, 2)", "abs({i})", "int({c} == {c})", "x[{i}]", "y[{i}]"),
-        *("({i} if {c} else {i})", "d.get({s}, {i})", "{s}.find({s})", "{s}.count('a')"),
-        *("f({i})", "f({i}, q = {i})", "(lambda v: v + {i})({i})", "len({l})", "x.index({i})"),
-        *("{o}", "x.pop()", "d.pop({s}, {i})", "d.setdefault({s}, {i})"),
-    ],
-    "s": [
-        *("({s} + 'x')", "{s}[{i} % 5:]", "{s}[:{i} % 5]", "{s}[{i}]", "{s}[::-1]", "str({i})"),
-        *("{s}.upper()", "{s}.title()", "{s}.strip('a ')", "{s}.replace('a', 'bb')", "repr({o})"),
-        *("('%s-%r' % ({i}, {s}))", "'{{}}/{{}}'.format({s}, {i})", "('ab' * ({i} % 5))"),
-        *("','.join([str(v) for v in {l}])", "type({o})", "({s} if {c} else {s})", "{o}"),
-    ],
-    "c": [
-        *("({i} < {i})", "({i} >= {i})", "({s} == {s})", "({s} < {s})", "({i} in x)"),
-        *("({s} in d)", "({s} in {s})", "(not {c})", "({c} and {c})", "({c} or {c})", "({l} != y)"),
-        *("({l} < {l})", "bool({o})", "all({l})", "any({l})", "{s}.startswith({s})", "({o} == {o})"),
-    ],
-    "l": [
-        *("[{i}, {s}]", "[{i}, {i}, {i}]", "x[{i} % 4:]", "x[:{i} % 4]", "x[::-1]", "(x[:3] + [{i}])"),
-        *("[v for v in {l}[:4] if v != {i}]", "[(v, {s}) for v in range(3)]", "sorted({l})"),
-        *("[v + w for v in range(2) for w in x[:2]]", "reversed({l}[:4])", "list(d.items()[:3])"),
-        *("zip({l}, range(3))", "enumerate({s}.split('-'))", "{s}.split()", "{s}.split(' ')"),
-        *("sorted(x, key = lambda v: -v)", "sorted({l}, reverse = True)", "[k for k in d][:3]"),
-    ],
-    "o": [
-        *("{i}", "{s}", "{c}", "{l}", "({i}, {s})", "{{{s}: {i}}}", "{{v: {i} for v in {l}[:3]}}"),
-        *("f(*{l}[:3])", "f({i}, z = {s})", "f(p = {i}, **{{'q': {i}}})", "max({l})", "dict(a = {i})"),
-        *("[{i}, [{s}]]", "tuple({l})", "d.items()", "d.values()", "hasattr({o}, 'pop')"),
-    ],
+    "i": _templates(
+        """
+        ({i} + {i})  ({i} - {i})  ({i} // {i})  ({i} % {i})  ({i} & {i})  ({i} | {i})  ({i} ^ {i})
+        ~{i}  -{i}  ({i} * 3)  ({i} << 2)  ({i} >> 1)  min({i}, {i})  max({i}, 2)  abs({i})
+        int({c} == {c})  x[{i}]  y[{i}]  ({i} if {c} else {i})  d.get({s}, {i})  {s}.find({s})
+        {s}.count('a')  f({i})  f({i}, q = {i})  (lambda v: v + {i})({i})  len({l})  x.index({i})
+        {o}  x.pop()  d.pop({s}, {i})  d.setdefault({s}, {i})
+        """
+    ),
+    "s": _templates(
+        """
+        ({s} + 'x')  {s}[{i} % 5:]  {s}[:{i} % 5]  {s}[{i}]  {s}[::-1]  str({i})  {s}.upper()
+        {s}.title()  {s}.strip('a ')  {s}.replace('a', 'bb')  repr({o})  ('%s-%r' % ({i}, {s}))
+        '{{}}/{{}}'.format({s}, {i})  ('ab' * ({i} % 5))  ','.join([str(v) for v in {l}])
+        type({o})  ({s} if {c} else {s})  {o}
+        """
+    ),
+    "c": _templates(
+        """
+        ({i} < {i})  ({i} >= {i})  ({s} == {s})  ({s} < {s})  ({i} in x)  ({s} in d)  ({s} in {s})
+        (not {c})  ({c} and {c})  ({c} or {c})  ({l} != y)  ({l} < {l})  bool({o})  all({l})
+        any({l})  {s}.startswith({s})  ({o} == {o})
+        """
+    ),
+    "l": _templates(
+        """
+        [{i}, {s}]  [{i}, {i}, {i}]  x[{i} % 4:]  x[:{i} % 4]  x[::-1]  (x[:3] + [{i}])
+        [v for v in {l}[:4] if v != {i}]  [(v, {s}) for v in range(3)]  sorted({l})
+        [v + w for v in range(2) for w in x[:2]]  reversed({l}[:4])  list(d.items()[:3])
+        zip({l}, range(3))  enumerate({s}.split('-'))  {s}.split()  {s}.split(' ')
+        sorted(x, key = lambda v: -v)  sorted({l}, reverse = True)  [k for k in d][:3]
+        """
+    ),
+    "o": _templates(
+        """
+        {i}  {s}  {c}  {l}  ({i}, {s})  {{{s}: {i}}}  {{v: {i} for v in {l}[:3]}}  f(*{l}[:3])
+        f({i}, z = {s})  f(p = {i}, **{{'q': {i}}})  max({l})  dict(a = {i})  [{i}, [{s}]]
+        tuple({l})  d.items()  d.values()  hasattr({o}, 'pop')
+        """
+    ),
 }
-SIMPLE = [
-    *("n = {i}", "m = {i}", "n += {i}", "m -= {i}", "n //= {i}", "m %= {i}", "n &= {i}", "w = {i}"),
-    *("s = {s}[:20]", "t = {s}[:20]", "s += 'y'", "t = s", "n, m = {i}, {i}", "m, s = ({i}, 'q')"),
-    *("x = {l}[:5]", "y = x", "y = list(x)[:5]", "x += [{i}]", "x.append({i})", "x.append({s}[:9])"),
-    *("x[{i}] = {i}", "x[0] += {i}", "y[-1] = {s}[:9]", "x.insert({i} % 4, {i})", "x.remove({i})"),
-    *("x.extend({l}[:3])", "x.pop({i} % 3)", "x.clear()", "[n, m] = {l}[:2]", "(n, [m, s]) = (1, (2, 'z'))"),
-    *("d[{s}[:9]] = {i}", "d[{i}] = {s}[:9]", "d['a'] += 1", "d.update(a = {i})", "d |= {{{s}[:9]: 1}}"),
-    *("d.pop({s})", "d = dict(d)", "x[{i} % 3], n = {i}, {i}", "pass", "{o}", "n = w", "d.update([({s}[:9], {i})])"),
-]
-LOOPS = [
-    *("for a in range(3):", "for n in x[:3]:", "for k, v in d.items()[:3]:", "for a in ({i}, {i}):"),
-    *("for n, x[0] in [(1, 2), (3, 4)]:", "for a in {l}[:3]:", "for (a, [n, b]) in [({i}, (1, 2))]:"),
-]
+SIMPLE = _templates(
+    """
+    n = {i}  m = {i}  n += {i}  m -= {i}  n //= {i}  m %= {i}  n &= {i}  w = {i}  s = {s}[:20]
+    t = {s}[:20]  s += 'y'  t = s  n, m = {i}, {i}  m, s = ({i}, 'q')  x = {l}[:5]  y = x
+    y = list(x)[:5]  x += [{i}]  x.append({i})  x.append({s}[:9])  x[{i}] = {i}  x[0] += {i}
+    y[-1] = {s}[:9]  x.insert({i} % 4, {i})  x.remove({i})  x.extend({l}[:3])  x.pop({i} % 3)
+    x.clear()  [n, m] = {l}[:2]  (n, [m, s]) = (1, (2, 'z'))  d[{s}[:9]] = {i}  d[{i}] = {s}[:9]
+    d['a'] += 1  d.update(a = {i})  d |= {{{s}[:9]: 1}}  d.pop({s})  d = dict(d)
+    x[{i} % 3], n = {i}, {i}  pass  {o}  n = w  d.update([({s}[:9], {i})])
+    """
+)
+LOOPS = _templates(
+    """
+    for a in range(3):  for n in x[:3]:  for k, v in d.items()[:3]:  for a in ({i}, {i}):
+    for n, x[0] in [(1, 2), (3, 4)]:  for a in {l}[:3]:  for (a, [n, b]) in [({i}, (1, 2))]:
+    """
+)
 BRANCHES = ["if {c}:", "if {i} < {i}:", "if {s} in d:"]
-HEAD = [
-    *("n, m, s, t = 5, -2, 'a b', 'x-y-'", "x = [3, 1, 2]", "y = x", "d = {'a': 1, 'b': [2]}"),
-]
+HEAD = _templates(
+    """
+    n, m, s, t = 5, -2, 'a b', 'x-y-'  x = [3, 1, 2]  y = x  d = {'a': 1, 'b': [2]}
+    """
+)
 HOLE = re.compile(r"\{\{|\}\}|\{([iscol])\}")
 
 

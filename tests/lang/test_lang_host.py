@@ -209,7 +209,7 @@ def test_an_error_in_a_called_function_is_told_with_the_calls_that_led_there(run
         lang.call(module.globals["f"], (Point(1),), {})
 
     assert caught.value.message == "a point has no `nope`"
-    assert str(caught.value.span) == "rules.bzl:4:10"
+    assert str(caught.value.span) == "rules.bzl:4:12"
     assert caught.value.notes == ("called at rules.bzl:2:10 in `f`",)
 
 

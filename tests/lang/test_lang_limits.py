@@ -1,11 +1,15 @@
 """Files that would run for ever, or take all memory or stack, end with a clear error."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from mlbuild import lang
 from mlbuild.errors import InputError
+from mlbuild.lang import thread
 
 DEEP = 10_000
 
@@ -67,6 +71,12 @@ def test_long_files_and_chains_are_fine(run: Callable[..., lang.Module]) -> None
         "x = 0\ny = 0\nfor i in range(60):\n  x = [x, x]\n  y = [y, y]\nz = x == y\n",
         "x = [0]\nfor i in range(60):\n  x = [x, x]\ny = str(x)\n",
         "x = 'a' * 1000000\nfor i in range(1 << 30):\n  y = x + 'b'\n",
+        "x = 'a' * 1000000\nfor i in range(1 << 30):\n  y = x.count('b')\n",
+        "x = 'a' * 1000000\ny = 'a' * 1000000\nfor i in range(1 << 30):\n  x == y\n",
+        "x = 'a' * 1000000\nfor i in range(1 << 30):\n  'b' in x\n",
+        "x = ()\nfor i in range(1 << 30):\n  x += (i,)\n",
+        "x = 3\nfor i in range(16):\n  x *= x\nfor i in range(1 << 30):\n  y = x * x\n",
+        "x = '7' * 30000\nfor i in range(1 << 30):\n  y = int(x)\n",
     ],
 )
 def test_a_runaway_file_runs_out_of_steps(source: str, run: Callable[..., lang.Module]) -> None:
@@ -96,6 +106,8 @@ def test_a_runaway_file_runs_out_of_steps(source: str, run: Callable[..., lang.M
         "x = sorted(range(1 << 40))\n",
         "x = 1 << (1 << 40)\n",
         "x = 3\nfor i in range(64):\n  x *= x\n",
+        "x = ('\\n' * (1 << 25)).splitlines()\n",
+        "x = ('a ' * (1 << 25)).split()\n",
     ],
 )
 def test_no_operation_makes_a_value_of_absurd_size(
@@ -138,3 +150,61 @@ def test_the_steps_of_a_call_are_those_of_its_evaluation(run: Callable[..., lang
 
     with pytest.raises(InputError, match="too many steps"):
         run(source, names=names, steps=10_000)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = []\nfor i in range(1 << 40):\n  x.append(i)\n",
+        "x = {}\nfor i in range(1 << 40):\n  x[i] = {'a': i}\n",
+        "x = set()\nfor i in range(1 << 40):\n  x.add((i, i))\n",
+        "x = [[0] * 1000 for i in range(1 << 40)]\n",
+        "x = ['a%d' % i * 1000 for i in range(1 << 40)]\n",
+        "x = ()\nfor i in range(1 << 40):\n  x = (x, i)\n",
+    ],
+)
+def test_a_file_that_takes_ever_more_memory_is_ended(
+    source: str, run: Callable[..., lang.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "MEMORY", 64 << 20)
+
+    with pytest.raises(InputError) as caught:
+        run(source)
+
+    assert caught.value.message == "this takes more than 64 MiB of memory"
+    assert caught.value.span is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 'x' * (1 << 40)\n", "the string would have a length of 1099511627776"),
+        ("x = [0] * (1 << 40)\n", "the list would have a length of 1099511627776"),
+        ("x = 1 << (1 << 40)\n", "the int would have more than 131072 bits"),
+        ("x = " + "[" * DEEP + "]" * DEEP + "\n", "brackets are nested more than 200 deep"),
+        ("x = " + "{1: " * DEEP + "1" + "}" * DEEP + "\n", "brackets are nested more than 200"),
+        ("x = {}\nfor i in range(100000):\n  x = {'a': x}\nstr(x)\n", "nested too deeply"),
+        ("x = ['a' * (1 << 26) + str(i) for i in range(99)]\n", "the string would have"),
+        ("x = ['a' * (1 << 25) + str(i) for i in range(99)]\n", "more than 1024 MiB of memory"),
+    ],
+)
+def test_the_command_ends_a_runaway_file_with_an_error(source: str, said: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mlbuild", "starlark", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stderr is not None
+    child.stdin.write(source.encode())
+    child.stdin.close()
+
+    text = child.stderr.read().decode()
+    _, status, usage = os.wait4(child.pid, 0)
+
+    child.returncode = os.waitstatus_to_exitcode(status)
+    child.stderr.close()
+    assert child.returncode == 2, text
+    assert said in text
+    assert " --> <stdin>:" in text
+    assert usage.ru_maxrss < 1500 << 10  # KiB

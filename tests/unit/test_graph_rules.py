@@ -139,7 +139,7 @@ def test_a_field_that_a_dependency_does_not_give_names_rule_target_and_field(gra
 
     assert error.message == "`//:prep`, a `give`, gives no `model`"
     assert error.hints == ("did you mean `modell`?",)
-    assert graph.shown(error) == "defs.bzl:4: ctx.attr.dep.model"
+    assert graph.shown(error) == "defs.bzl:4: model"
     assert error.notes == ("in target `//:t`, declared at BUILD.ml:4:1",)
 
 

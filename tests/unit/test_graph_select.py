@@ -143,6 +143,12 @@ def test_dicts_are_joined_and_none_is_the_default(graph: Graph) -> None:
     ("call", "said"),
     [
         ('cmd = "x" if select({"//config:gpu": 1}) else "y"', "has no truth value"),
+        ('cmd = "x" if select({"//config:gpu": "a"}) == "a" else "y"', "cannot be compared"),
+        ('cmd = "x" if "a" != select({"//config:gpu": "a"}) else "y"', "cannot be compared"),
+        (
+            'cmd = "x" if select({"//config:gpu": 1}) == select({"//config:gpu": 1}) else "y"',
+            "compared",
+        ),
         ('cmd = str(len(select({"//config:gpu": "a"})))', "has no length"),
         ('cmd = "".join([x for x in select({"//config:gpu": "a"})])', "cannot be iterated over"),
         ('cmd = "x" in select({"//config:gpu": "a"})', "cannot be looked into"),

@@ -1,0 +1,1 @@
+"""What is wrong in a workspace, all of it at once, without building anything."""
