@@ -1,6 +1,7 @@
 """The `/etc` that a sandbox shows: one folder, made once per host, mounted as a whole."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -31,6 +32,24 @@ def prepare_etc(folder: str) -> str:
     place = f"{folder}/etc-{_stamp()}"
     if _is_sealed(place):
         return place
+    try:
+        lock = os.open(f"{folder}/etc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # One at a time: else the second removes what the first has begun to use.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_sealed(place):
+                _replace(place)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        raise HostError(f"cannot prepare the /etc of sandboxes at `{place}`: {error}") from error
+    return place
+
+
+def _replace(place: str) -> None:
+    """Make the folder `place` anew, and its seal."""
     fresh = f"{place}.{os.getpid()}"
     try:
         _remove(fresh)  # a killed process may have had our number
@@ -40,15 +59,10 @@ def prepare_etc(folder: str) -> str:
         _remove(place)
         os.replace(f"{fresh}.seal", f"{place}.seal")
         os.rename(fresh, place)
-    except OSError as error:
+    except OSError:
         _remove(fresh)
         _remove(f"{fresh}.seal")
-        if _is_sealed(place):  # another mlbuild was faster
-            return place
-        if error.errno in _NO_ROOM:
-            raise
-        raise HostError(f"cannot prepare the /etc of sandboxes at `{place}`: {error}") from error
-    return place
+        raise
 
 
 def _make(fresh: str) -> None:
