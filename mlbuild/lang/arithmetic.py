@@ -1,6 +1,6 @@
 """What the arithmetic operators do."""
 
-from math import floor
+from math import floor, fmod
 from typing import Any
 
 from mlbuild.errors import InputError
@@ -111,7 +111,15 @@ def remainder(a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
         _spend_on_bits(a.bit_length())
         return a % b
-    return to_float(a) % to_float(b)
+    return _modulo(to_float(a), to_float(b))
+
+
+def _modulo(a: float, b: float) -> float:
+    """Return what is left of a: with the sign of b, or zero with that of a."""
+    if a - a != 0:
+        return float("nan")
+    rest = fmod(a, b)
+    return rest + b if rest and (rest < 0) != (b < 0) else rest
 
 
 def bit_and(a: Any, b: Any) -> Any:
