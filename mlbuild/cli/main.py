@@ -23,9 +23,13 @@ VALUED = (  # options that take a word
         "--config",
         "--define",
         "--output",
+        "--upgrade-package",
         "--template",
         "--package",
         "--name",
+        "--runs",
+        "--action",
+        "-c",
     ),
 )
 
