@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-differential lint bench clean
+.PHONY: demo test test-differential test-gpu lint bench clean
 
 demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@sh tests/system.sh bubblewrap:bwrap || true
@@ -13,12 +13,16 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@echo "the model lies in examples/lenet/mlbuild-out/models/lenet/model.npz; type \`make demo\` again: nothing runs"
 
 test: $(VENV)/test ## install what the tests need and run them all
-	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 || true
+	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
 
 test-differential: $(VENV)/test ## compare 20,000 random programs and expressions with another Starlark
 	DIFFERENTIAL_EXAMPLES=20000 DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/lang/test_lang_differential.py
+
+test-gpu: $(VENV)/test ## the tests that need a GPU; each says why where there is none
+	@sh tests/system.sh bubblewrap:bwrap || true
+	$(BIN)/python -m pytest -q -m gpu tests
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
@@ -27,7 +31,7 @@ lint: $(VENV)/test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test ## measure against peers; writes docs/benchmarks.md
-	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make || true
+	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make docker.io:dockerd || true
 	$(BIN)/python -m bench
 
 $(VENV)/bin/python:

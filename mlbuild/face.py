@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mlbuild import workspace as places
+from mlbuild.assembly import Request
 from mlbuild.config import load as load_config
 from mlbuild.config import process_environment
 from mlbuild.core.action import Json
@@ -19,7 +20,7 @@ from mlbuild.errors import (
     MlbuildError,
     did_you_mean,
 )
-from mlbuild.invocation import Invocation, Request
+from mlbuild.invocation import Invocation
 from mlbuild.settings import Value
 
 Emit = Callable[[Event], None]

@@ -21,8 +21,10 @@ from mlbuild.core.event import (
     ActionWaiting,
     Event,
     Failure,
+    GpuAwaited,
     WouldRun,
 )
+from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.crew import Crew
@@ -34,9 +36,11 @@ from mlbuild.tasks import (
     Ended,
     Failed,
     LostInput,
+    NeedsGpu,
     Started,
     Task,
     Waiting,
+    task_of,
 )
 from mlbuild.worker import Worker
 
@@ -85,6 +89,7 @@ class Settings:
     platform: str = ""
     salt: str = ""
     memory: int = 0  # bytes that actions may ask for together
+    gpus: int = 0  # of this host, where an action asks for some
 
 
 class WorkerFault(Exception):  # noqa: N818 - a fault of ours, in a process of ours
@@ -136,11 +141,12 @@ class Scheduler:
         self._users: dict[str, list[str]] = {}  # action -> actions that wait for it
         self._ready: list[tuple[int, str]] = []
         self._runnable: list[tuple[int, str]] = []
+        self._runnable_on_gpus: list[tuple[int, str]] = []
         self._forced: set[str] = set()
         self._losses: dict[str, int] = {}  # how often an action found an input lost
         self._tasks: dict[str, Task] = {}
         self._crew = Crew(worker, self._actions, most=settings.jobs + AHEAD)
-        self._slots = Slots(cpus=settings.jobs, memory=settings.memory)
+        self._slots = Slots(cpus=settings.jobs, memory=settings.memory, gpus=settings.gpus)
         self._asking: deque[str] = deque()  # running, waiting for their turn
         self._running: set[str] = set()
         self._stopping = False
@@ -223,20 +229,17 @@ class Scheduler:
         elif self._settings.dry_run:
             self._would_run(action, "asked to" if forced else self._reason(action, encoded))
         else:
-            task = Task(
+            self._tasks[action.id] = task_of(
                 action,
-                key,
                 encoded,
-                inputs,
-                {
-                    path: (self._outcome.results[one.id].tree, path[len(one.folder) + 1 :])
-                    for path in action.inputs
-                    if (one := self._producers.get(path))
-                },
-                forced,
+                key=key,
+                contents=inputs,
+                results=self._outcome.results,
+                producers=self._producers,
+                forced=forced,
             )
-            self._tasks[action.id] = task
-            heapq.heappush(self._runnable, (self._position[action.id], action.id))
+            line = self._runnable_on_gpus if _gpus(action) else self._runnable
+            heapq.heappush(line, (self._position[action.id], action.id))
 
     def _unknown_input(self, action: Action) -> str:
         makers = [
@@ -275,21 +278,32 @@ class Scheduler:
         """Let actions run, in order, as far as there are slots and members for them."""
         while self._asking and (self._stopping or self._has_turn(self._asking[0])):
             self._crew.grant(self._asking.popleft(), go=not self._stopping)
-        while self._runnable and not (self._stopping or self._asking) and self._crew.has_room():
-            _, id_ = self._runnable[0]
+        while not (self._stopping or self._asking) and self._crew.has_room():
+            line = self._line()
+            if not line:
+                return
+            _, id_ = line[0]
             if not self._has_turn(id_):
                 return  # nobody overtakes: else who needs much would wait for ever
-            heapq.heappop(self._runnable)
+            heapq.heappop(line)
             self._running.add(id_)
             self._move(id_, State.RUNNING)
             self._crew.assign(self._tasks.pop(id_))
+
+    def _line(self) -> list[tuple[int, str]]:
+        """Return the line whose first is next: who waits for a GPU keeps nobody else waiting."""
+        others, first = self._runnable, self._runnable_on_gpus
+        if not first or not self._slots.has_gpus(_gpus(self._actions[first[0][1]])):
+            return others
+        return first if not others or first[0] < others[0] else others
 
     def _has_turn(self, id_: str) -> bool:
         """Take what the command of an action needs, if it is free."""
         does = self._actions[id_].does
         if not isinstance(does, Run):
             return True
-        return self._slots.take(id_, cpus=does.cpus, memory=does.memory)
+        gpus = _gpus(self._actions[id_])
+        return self._slots.take(id_, cpus=does.cpus, memory=does.memory, gpus=gpus)
 
     def _take(self, answer: Answer) -> None:
         action = self._actions[answer.id]
@@ -304,7 +318,12 @@ class Scheduler:
                 self._slots.give(action.id)
                 self._emit(ActionWaiting(action.id, action.owner, key))
                 return
+            case NeedsGpu():
+                self._slots.give(action.id, all_but_gpus=True)
+                self._emit(GpuAwaited(action.id, action.owner, answer.gpus, answer.holders))
+                return
             case Asking():
+                self._slots.give(action.id)
                 self._asking.append(action.id)
                 return
             case Done() | Failed() | LostInput():
@@ -418,3 +437,9 @@ class Scheduler:
                     self._take(answer)
             except KeyboardInterrupt:
                 continue  # the running commands end within seconds, and nothing is left behind
+
+
+def _gpus(action: Action) -> int:
+    """Return how many GPUs an action asks for."""
+    does = action.does
+    return parse_wish(does.gpus).count if isinstance(does, Run) and does.gpus else 0

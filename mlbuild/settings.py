@@ -54,7 +54,7 @@ SETTINGS: Mapping[str, Setting] = {
             str,
             "How actions run.",
             "MLBUILD_EXECUTOR",
-            choices=("auto", "sandbox", "process"),
+            choices=("auto", "sandbox", "docker", "process"),
         ),
         Setting(
             "build.color",

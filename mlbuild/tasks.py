@@ -23,6 +23,29 @@ class Task:
     forced: bool  # run even where another process has a result by now
 
 
+def task_of(
+    action: Action,
+    manifest: bytes,
+    *,
+    key: str,
+    contents: Mapping[str, Content],
+    results: Mapping[str, Result],
+    producers: Mapping[str, Action],
+    forced: bool = False,
+) -> Task:
+    """Return the task of `action`, when all that it reads is known.
+
+    `contents` has the artifacts by path, `results` the actions by id that made some of them.
+    """
+    made = {
+        path: (results[one.id].tree, path[len(one.folder) + 1 :])
+        for path in action.inputs
+        if (one := producers.get(path))
+    }
+    inputs = {path: contents[path] for path in action.inputs}
+    return Task(action, key, manifest, inputs, made, forced)
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """The command starts."""
@@ -48,8 +71,17 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsGpu:
+    """The GPUs that the command needs are lent to others."""
+
+    id: str
+    gpus: str
+    holders: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
-    """The key is ours after a wait, and the command wants to run."""
+    """What was waited for is ours, and the command wants to run."""
 
     id: str
 
@@ -84,7 +116,7 @@ class LostInput:
     path: str
 
 
-Answer = Started | Ended | Waiting | Asking | Done | Failed | LostInput
+Answer = Started | Ended | Waiting | NeedsGpu | Asking | Done | Failed | LostInput
 
 
 def packed_task(task: Task) -> bytes:
@@ -139,6 +171,8 @@ def packed_answer(answer: Answer) -> bytes:
             fields = (answer.id, answer.key)
         case LostInput():
             fields = (answer.id, answer.path)
+        case NeedsGpu():
+            fields = (answer.id, answer.gpus, answer.holders)
         case Asking() | Ended():
             fields = (answer.id,)
     return marshal.dumps((_KINDS.index(type(answer)), fields))
@@ -158,7 +192,7 @@ def answer_from(message: bytes) -> Answer:
     return answer
 
 
-_KINDS: tuple[Any, ...] = (Done, Failed, Started, Waiting, LostInput, Asking, Ended)
+_KINDS: tuple[Any, ...] = (Done, Failed, Started, Waiting, LostInput, Asking, Ended, NeedsGpu)
 _FAILURE = Failure.__slots__
 
 
@@ -171,11 +205,13 @@ def _flat_result(result: Result) -> tuple[Any, ...]:
         (result.hermetic, result.executor),
         (result.log.hash, result.log.size) if result.log else None,
         result.undeclared,
+        result.share,
+        result.gpus,
     )
 
 
 def _result(flat: tuple[Any, ...]) -> Result:
-    outputs, tree, metrics, used, where, log, undeclared = flat
+    outputs, tree, metrics, used, where, log, undeclared, share, gpus = flat
     return Result(
         tuple((path, _content(rest)) for path, *rest in outputs),
         Digest(*tree),
@@ -187,4 +223,6 @@ def _result(flat: tuple[Any, ...]) -> Result:
         executor=where[1],
         log=Digest(*log) if log else None,
         undeclared=undeclared,
+        share=share,
+        gpus=gpus,
     )

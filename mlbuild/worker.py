@@ -4,7 +4,8 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -15,14 +16,22 @@ from mlbuild.core.event import Failure
 from mlbuild.core.manifest import Manifest
 from mlbuild.core.result import Content, Result
 from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
-from mlbuild.errors import ActionError, GateError, InputError, Interrupted, MlbuildError
-from mlbuild.exec.base import Execution, Executor, Job, Staged, Tool
-from mlbuild.exec.hints import wanted_files
+from mlbuild.errors import (
+    ActionError,
+    InputError,
+    Interrupted,
+    MlbuildError,
+)
+from mlbuild.exec.base import Execution, Executor, Job
 from mlbuild.exec.launcher import end_orphans
-from mlbuild.exec.sandbox import SMALL, InputChanged
+from mlbuild.exec.sandbox import InputChanged
+from mlbuild.failures import failure_of, log_tail, read_end, restore_strays, save_strays
+from mlbuild.gather import Keep, Means, gather
+from mlbuild.host import Host, is_light, lent_gpus, numerics_of, staged
 from mlbuild.metrics import read_metrics
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
+from mlbuild.store.kept import kept_prefix
 from mlbuild.tasks import (
     Answer,
     Done,
@@ -36,8 +45,6 @@ from mlbuild.tasks import (
 
 LONG = 5.0  # seconds; what took longer is made durable at once
 QUICK = 0.05  # seconds; a command that took less left little to keep
-LIGHT = 16 << 20  # bytes of inputs that are copied into memory
-TAIL = 20  # lines of a log that a failure shows
 
 
 class Watcher(Protocol):
@@ -46,18 +53,6 @@ class Watcher(Protocol):
     def changed(self, paths: list[str]) -> list[str]:
         """Return those of `paths` whose files are not those that were hashed."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """Where things lie on this host, and what it lends to actions."""
-
-    root: str  # the workspace
-    rules_root: str
-    logs: str  # folder of this invocation's logs
-    downloads: str  # folder that network actions may keep things in
-    tools: Callable[[str], Tool]
-    caller_env: Callable[[tuple[str, ...]], Mapping[str, str]]
 
 
 class Worker:
@@ -84,6 +79,7 @@ class Worker:
             tools={name: self._host.tools(name).content for name in names},
             platform=platform,
             salt=salt,
+            numerics=numerics_of(action, self._host.gpus),
         )
 
     def known(self, key: str, *, wanted: bool) -> Result | None:
@@ -142,16 +138,30 @@ class Worker:
         `tell` is called with what happens on the way. Its command may begin at once; after a wait
         for another process, `ask` is called before, with its id, and returns when it may.
         """
+        return self._guarded(task, lambda: self._locked(task, tell, ask=ask))
+
+    def repeat(self, task: Task, *, tell: Callable[[Answer], None], keep: Keep) -> Answer:
+        """Run the command of `task`, whatever is known of it; `keep` decides what stays of it."""
+        run = task.action.does
+        assert isinstance(run, Run)
+        return self._guarded(
+            task, lambda: self._run(task, run, tell, ask=lambda _: None, keep=keep)
+        )
+
+    def _guarded(self, task: Task, act: Callable[[], Answer]) -> Answer:
+        """Return what `act` does, or why it could not."""
         id_, key = task.action.id, task.key
         try:
             with files.full_disk(self._store.root):
-                return self._locked(task, tell, ask=ask)
+                return act()
         except InputChanged as changed:
             return LostInput(id_, changed.path)
         except Interrupted as error:
             return Failed(id_, key, Failure(error.message, "interrupted"))
         except MlbuildError as error:
             return Failed(id_, key, Failure(error.message, "host", hints=error.hints))
+        except KeyboardInterrupt:  # only where the main process itself is at work
+            raise
         except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the main process
             import traceback  # noqa: PLC0415 - a fault of ours
 
@@ -183,7 +193,10 @@ class Worker:
                 ask(task.action.id)
             if isinstance(task.action.does, Write):
                 return self._write(task, task.action.does)
-            return self._run(task, task.action.does, tell)  # type: ignore[arg-type]
+            assert isinstance(task.action.does, Run)
+            if task.action.does.each:
+                return self._gathered(task, task.action.does, tell, ask=ask)
+            return self._run(task, task.action.does, tell, ask=ask, keep=self._keep)
         finally:
             lock.release()
 
@@ -204,11 +217,19 @@ class Worker:
         result = self._store.publish(task.key, result, manifest=task.manifest)
         return Done(task.action.id, task.key, result, ran=True)
 
-    def _run(self, task: Task, run: Run, tell: Callable[[Answer], None]) -> Answer:
-        action = task.action
-        staged = self._staged(task)
-        if isinstance(staged, LostInput):
-            return staged
+    def _run(
+        self,
+        task: Task,
+        run: Run,
+        tell: Callable[[Answer], None],
+        *,
+        ask: Callable[[str], None],
+        keep: Keep,
+    ) -> Answer:
+        action, host = task.action, self._host
+        inputs = staged(task, host, store=self._store, known=self._known)
+        if isinstance(inputs, LostInput):
+            return inputs
         log = os.path.join(self._host.logs, _log_name(action.id))
 
         @contextmanager
@@ -220,115 +241,78 @@ class Worker:
                 tell(Ended(action.id))
 
         scratch = self._store.scratch()
-        staging = self._store.staging() if _is_light(staged) else ""
+        staging = self._store.staging() if is_light(inputs) and not host.keeps_failed else ""
+        caller_env = host.caller_env(run.caller_env) if run.network else {}
         try:
-            execution = self._executor.run(
-                Job(
-                    action,
-                    run,
-                    staged,
-                    {name: self._host.tools(name) for name in run.tools},
-                    self._host.caller_env(run.caller_env) if run.network else {},
-                    scratch,
-                    staging,
-                    log,
-                    self._store.checkpoint(task.key) if run.checkpoint else "",
-                    self._host.downloads if run.network else "",
-                    self._known,
-                    turn(),
+            lock = self._store.key_lock
+            with lent_gpus(
+                task, run, host.gpus, lock=lock, look=self._look, tell=tell, ask=ask
+            ) as lent_to_it:
+                execution = self._executor.run(
+                    Job(
+                        action,
+                        run,
+                        inputs,
+                        {name: host.tools(name) for name in run.tools},
+                        {**caller_env, "TERM": host.term} if host.term else caller_env,
+                        scratch,
+                        staging,
+                        log,
+                        self._checkpoint(task, scratch) if run.checkpoint else "",
+                        host.downloads if run.network else "",
+                        self._known,
+                        turn(),
+                        lent_to_it,
+                        host.streams,
+                        host.keeps_failed,
+                    )
                 )
-            )
-            failure = self._failure(task, run, execution, log)
+            if lent_to_it:
+                execution = replace(execution, gpus=lent_to_it)
+            failure = failure_of(action, run, execution, log=log, root=host.root)
+            answer: Answer
             if failure is not None:
-                return Failed(action.id, task.key, self._explained(failure))
-            return self._keep(task, run, execution, log)
+                answer = Failed(action.id, task.key, self._explained(failure))
+            else:
+                if host.keeps_failed:
+                    save_strays(execution.out, action)
+                answer = keep(task, run, execution, log)
+            if isinstance(answer, Failed) and host.keeps_failed:
+                restore_strays(execution.out)
+                kept = self._store.keep_aside(scratch, kept_prefix(host.root) + action.id)
+                answer = replace(answer, failure=replace(answer.failure, sandbox=kept))
+            return answer
         finally:
             self._store.drop(scratch)
             if staging:
                 self._store.unstage(staging)
 
-    def _staged(self, task: Task) -> "tuple[Staged, ...] | LostInput":
-        """Find the bytes of every input on this host."""
-        staged: list[Staged] = []
-        for path in task.action.inputs:
-            place: str | None
-            content = task.inputs[path]
-            if content.kind != "t" and content.digest.hash in self._known:
-                staged.append(Staged(path, "", content))
-                continue
-            made = task.made.get(path)
-            if made is not None:
-                place = self._store.place(*made)
-            elif path.startswith("@rules/"):
-                place = os.path.join(self._host.rules_root, path.removeprefix("@rules/"))
-            else:
-                place = os.path.join(self._host.root, path)
-            if place is None:
-                return LostInput(task.action.id, path)
-            staged.append(Staged(path, place, content))
-        return tuple(staged)
+    def _checkpoint(self, task: Task, scratch: str) -> str:
+        """Return the folder where the command may leave something for the next attempt."""
+        if self._host.resumes:
+            return self._store.checkpoint(task.key)
+        place = f"{scratch}/checkpoint"
+        os.mkdir(place, 0o700)
+        return place
 
-    def _failure(self, task: Task, run: Run, execution: Execution, log: str) -> Failure | None:
-        """Say in one sentence why the command failed; None when it did not."""
-        if execution.exit_code == 0 and not (
-            execution.timed_out or execution.out_of_memory or execution.interrupted
-        ):
-            return None
-        tail = self._log_tail(log)
-        hints: tuple[str, ...] = ()
-        if execution.interrupted:
-            reason, kind = "it was interrupted", "interrupted"
-        elif execution.timed_out:
-            reason, kind = f"it was ended after its timeout of {run.timeout:g} s", "timeout"
-        elif execution.out_of_memory:
-            limit = f" of {run.memory >> 20} MiB" if run.memory else ""
-            reason, kind = f"it used more than its memory{limit} and was killed", "memory"
-            hints = ("raise `memory` in its `resources`",)
-        elif execution.exit_code is None:
-            reason, kind = f"it was killed by signal {execution.signal}", "signal"
-        elif run.gate and execution.exit_code == GateError.exit_code:
-            reason, kind = "a gate was missed", "gate"
-        else:
-            reason, kind = f"it ended with exit code {execution.exit_code}", "exit"
-            hints = self._hints(task, log)
-        return Failure(
-            reason,
-            kind,
-            execution.exit_code,
-            str(execution.signal or ""),
-            log,
-            tail,
-            hints,
-            execution.seconds,
+    def _gathered(
+        self, task: Task, run: Run, tell: Callable[[Answer], None], *, ask: Callable[[str], None]
+    ) -> Answer:
+        """Do what an action with `each` takes."""
+        means = Means(
+            self._store,
+            self._executor,
+            self._host.root,
+            known=lambda key: self.known(key, wanted=False),
+            facts=self.facts,
+            addresses=self._addresses,
+            changed=self._watcher.changed,
+            command=partial(self._run, tell=tell, ask=ask),
+            keep_log=self._kept_log,
+            tail=log_tail,
+            wait=lambda lock: lock.acquire(math.inf, self._look),
         )
-
-    def _hints(self, task: Task, log: str) -> tuple[str, ...]:
-        """Name the workspace files that the script wanted but its target does not declare."""
-        declared = set(task.action.inputs)
-        root = self._host.root
-
-        def undeclared(path: str) -> bool:
-            return path not in declared and os.path.isfile(os.path.join(root, path))
-
-        script = next(
-            (
-                path
-                for path in task.action.inputs
-                if path.endswith(".py") and not path.startswith("@")
-            ),
-            "",
-        )
-        found = wanted_files(
-            _read(log, 1 << 20).decode("utf-8", "replace"),
-            undeclared,
-            root=root,
-            near=os.path.dirname(script),
-        )
-        return tuple(
-            f"`{path}` is a file of the workspace, but not an input: "
-            f"add it to `{_attribute(path)}` of `{task.action.owner}`"
-            for path in found
-        )
+        return gather(task, run, means, tell=tell, ask=ask)
 
     def _explained(self, failure: Failure) -> Failure:
         """Blame a full disk where there is one: the log may have found no room to say so."""
@@ -337,18 +321,27 @@ class Worker:
             return failure
         return replace(failure, reason=full.message, kind="host", hints=full.hints)
 
-    def _keep(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
-        """Put outputs and result where they belong; refuse what is no complete success."""
+    def set_aside(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
+        """Return what a repetition made; if it differs from what is kept, note that beside it."""
+        result = self._made(task, run, execution, log)
+        if isinstance(result, Failed):
+            return result
+        if not self._changed(task):
+            self._store.publish(self._addresses(task.key)[-1], result, manifest=task.manifest)
+        return Done(task.action.id, task.key, result, ran=True, log=log)
+
+    def _made(self, task: Task, run: Run, execution: Execution, log: str) -> Result | Failed:
+        """Return the result of a command that succeeded; refuse what is no complete success."""
         action, key = task.action, task.key
         try:
             metrics = read_metrics(execution.out, run.metrics)
             kept = self._store.ingest(execution.out, action.outputs)
         except (ActionError, InputError) as error:
-            tail = self._log_tail(log)
+            tail = log_tail(log)
             kind = "metrics" if isinstance(error, InputError) else "output"
             failure = Failure(error.message, kind, 0, "", log, tail, error.hints, execution.seconds)
             return Failed(action.id, key, failure)
-        result = Result(
+        return Result(
             kept.contents,
             kept.tree,
             metrics,
@@ -359,12 +352,25 @@ class Worker:
             self._executor.name,
             self._kept_log(log),
             kept.undeclared,
+            share=run.share,
+            gpus=tuple(map(str, execution.gpus)),
         )
-        changed = self._watcher.changed([path for path in action.inputs if path not in task.made])
-        if changed:
+
+    def _changed(self, task: Task) -> list[str]:
+        """Return the sources of a task that are not any more what its key says."""
+        paths = [path for path in task.action.inputs if path not in task.made]
+        return self._watcher.changed(paths)
+
+    def _keep(self, task: Task, run: Run, execution: Execution, log: str) -> Answer:
+        """Put outputs and result where they belong."""
+        action, key = task.action, task.key
+        result = self._made(task, run, execution, log)
+        if isinstance(result, Failed):
+            return result
+        if changed := self._changed(task):
             note = f"`{changed[0]}` changed while it ran, so the result is not kept"
             return Done(action.id, key, result, ran=True, log=log, note=note)
-        address = key if self._executor.hermetic else unsealed(key)
+        address = self._addresses(key)[-1]
         kept_result = self._store.publish(address, result, manifest=task.manifest)
         if run.checkpoint:
             self._store.drop(self._store.checkpoint(key))
@@ -381,27 +387,12 @@ class Worker:
                 return None
         except FileNotFoundError:
             return None
-        return self._store.put(_read(log, 64 << 20))
-
-    def _log_tail(self, log: str) -> tuple[str, ...]:
-        text = _read(log, 1 << 20).decode("utf-8", "replace")
-        return tuple(text.splitlines()[-TAIL:])
-
-
-def _is_light(inputs: tuple[Staged, ...]) -> bool:
-    """Say whether the small inputs, which are copied, fit in memory without anybody noticing."""
-    sizes = [one.content.digest.size for one in inputs if one.content.kind != "t"]
-    return sum(size for size in sizes if size <= SMALL) <= LIGHT
+        return self._store.put(read_end(log, 64 << 20))
 
 
 def unsealed(key: str) -> str:
     """Return the address of what ran for `key` outside a sandbox."""
     return digest_of(b"unsealed " + key.encode()).hash
-
-
-def _attribute(path: str) -> str:
-    """Return the attribute that an undeclared file most likely belongs to."""
-    return "srcs" if path.endswith((".py", ".sh")) else "srcs` or `data"
 
 
 def _log_name(id_: str) -> str:
@@ -410,14 +401,3 @@ def _log_name(id_: str) -> str:
     return (
         f"{safe.strip('_')[:80]}-{digest_of(id_.encode('utf-8', 'surrogateescape')).hash[:8]}.log"
     )
-
-
-def _read(path: str, limit: int) -> bytes:
-    """Return the last `limit` bytes of a file, nothing when there is none."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - limit))
-            return file.read()
-    except FileNotFoundError:
-        return b""

@@ -1,5 +1,7 @@
 """Rules of every build system: genrule, filegroup, alias, test_suite."""
 
+load("//container.bzl", "root_of")
+
 def _genrule(ctx):
     if bool(ctx.attr.cmd) == bool(ctx.attr.cmd_bash):
         fail("a genrule has either `cmd` (run by sh) or `cmd_bash` (run by bash)")
@@ -13,6 +15,7 @@ def _genrule(ctx):
         argv = shell + ["-c", ctx.shell(ctx.attr.cmd or ctx.attr.cmd_bash, ctx.files.srcs, outs)],
         inputs = ctx.files.srcs + ctx.files.tools,
         outputs = outs,
+        root = root_of(ctx.attr.container),
         env = ctx.attr.env,
         network = ctx.attr.network,
         resources = ctx.attr.resources,
@@ -39,6 +42,7 @@ genrule(
         "cmd": attr.string(doc = "The command, run by `/bin/sh -e`. `$$` is a dollar sign."),
         "cmd_bash": attr.string(doc = "The command, run by `/bin/bash -e -o pipefail`, instead of `cmd`."),
         "tools": attr.label_list(doc = "Files and targets that the command runs."),
+        "container": attr.label(doc = "A container_environment that the command runs in; without it, this host's own programs."),
         "env": attr.string_dict(doc = "Environment variables."),
         "network": attr.bool(doc = "Whether the command may use the network; part of the key."),
         "resources": attr.json(default = {}, doc = "`cpus`, `memory`."),

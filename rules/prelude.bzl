@@ -1,5 +1,6 @@
 """The rules that every BUILD.ml sees without a load."""
 
+load("//container.bzl", _container_environment = "container_environment")
 load("//dataset.bzl", _dataset = "dataset")
 load("//environment.bzl", _python_environment = "python_environment")
 load("//general.bzl", _alias = "alias", _config_setting = "config_setting", _filegroup = "filegroup", _genrule = "genrule", _test_suite = "test_suite")
@@ -10,6 +11,7 @@ load("//sweep.bzl", _select_best = "select_best", _sweep = "sweep")
 
 alias = _alias
 config_setting = _config_setting
+container_environment = _container_environment
 dataset = _dataset
 evaluate = _evaluate
 filegroup = _filegroup

@@ -1,5 +1,26 @@
 """Rules that run a Python script from data to data: process, train, evaluate."""
 
+load("//container.bzl", "root_of")
+
+def interpreter(ctx):
+    """Returns the words that run a Python script in the environment of a target.
+
+    Args:
+      ctx: The target's, with the attributes of `SCRIPT`.
+    """
+    environment = ctx.attr.environment
+    packages = environment.packages if hasattr(environment, "packages") else None
+    if environment and not (packages or root_of(environment)):
+        fail("the `environment` is a python_environment or a container_environment")
+    if root_of(environment) and not packages:  # those of the image
+        return [environment.python, "-s", "-B", ctx.attr._run, "+"]
+    python = environment.python if environment else "python"
+    if not root_of(environment):
+        python = ctx.tool(python)
+
+    # Not -I, which would ignore PYTHONHASHSEED; the environment is ours anyway.
+    return [python, "-S", "-s", "-P", "-B", ctx.attr._run, packages or "-"]
+
 def run_python(ctx, script, outputs, names, words, metrics = None):
     """Runs a Python program in the environment of a target.
 
@@ -11,19 +32,9 @@ def run_python(ctx, script, outputs, names, words, metrics = None):
       words: Its command line.
       metrics: The Artifact among the outputs that holds its metrics.
     """
-    environment = ctx.attr.environment
     ctx.run(
-        argv = [
-            ctx.tool(environment.python if environment else "python"),
-            # Not -I, which would ignore PYTHONHASHSEED; the environment is ours anyway.
-            "-S",
-            "-s",
-            "-P",
-            "-B",
-            ctx.attr._run,
-            environment.packages if environment else "-",
-            script,
-        ] + words,
+        argv = interpreter(ctx) + [script] + words,
+        root = root_of(ctx.attr.environment),
         inputs = ctx.files.srcs,
         outputs = outputs,
         names = names,
@@ -33,6 +44,8 @@ def run_python(ctx, script, outputs, names, words, metrics = None):
         network = ctx.attr.network,
         resources = ctx.attr.resources,
         seed = ctx.attr.seed,
+        determinism = ctx.attr.determinism,
+        tolerance = ctx.attr.tolerance,
         timeout = ctx.attr.timeout,
         checkpoint = True,
     )
@@ -93,15 +106,17 @@ SCRIPT = {
     "script": attr.label(mandatory = True, doc = "The Python file to run. It imports nothing of mlbuild."),
     "srcs": attr.label_list(doc = "Further files of the workspace that the script imports or opens."),
     "args": attr.string_list(doc = "Command line: `$(location NAME)`, `$(locations NAME)`, `$(param NAME)`, `$(output PATH)` are filled in."),
-    "environment": attr.label(doc = "A python_environment; without it, the bare interpreter."),
+    "environment": attr.label(doc = "A python_environment or a container_environment; without it, the bare interpreter."),
     "data": attr.label_dict(doc = "Inputs by name, for `$(location NAME)` and the context file."),
     "params": attr.json(default = {}, doc = "Parameters, part of the key. `1`, `1.0` and `True` differ."),
     "env": attr.string_dict(doc = "Environment variables."),
-    "seed": attr.int(doc = "The seed that the script is given; part of the key."),
+    "seed": attr.int(doc = "The seed that `random`, NumPy and PyTorch get, and the script as `MLBUILD_SEED`; part of the key."),
+    "determinism": attr.string(values = ["", "bitwise", "metric", "none"], doc = "What repeating the script gives again, as `mlbuild verify` checks it: `bitwise` every bit, on machines that round alike (which is then part of the key); `metric` the metrics, within `tolerance`; `none` nothing. Unsaid: every bit on one machine."),
+    "tolerance": attr.json(default = {}, doc = "With `metric`: by how much a metric may differ, such as `{\"accuracy\": 0.01}`; `*` stands for all others, which else must be equal."),
     "outs": attr.string_list(doc = "Files that the script writes below `$MLBUILD_OUT`."),
     "out_trees": attr.string_list(doc = "Folders that it writes there."),
     "network": attr.bool(doc = "Whether the script may use the network; part of the key."),
-    "resources": attr.json(default = {}, doc = "`cpus` (also the number of threads, part of the key), `memory`, `gpus`."),
+    "resources": attr.json(default = {}, doc = "`cpus` (also the number of threads, part of the key), `memory`, `gpus` (`1`, `\"A100\"`, `\"A100:2\"`)."),
     "timeout": attr.string(doc = "When to give up: `90s`, `10m`, `2h`."),
     "_run": attr.label(default = "@rules//tools:run_python.py"),
 }

@@ -1,9 +1,11 @@
 """Fixtures for all tests: a workspace of its own, with a store of its own, and the real command."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import docker
 from tests.harness import Build
 
 
@@ -11,3 +13,9 @@ from tests.harness import Build
 def build(tmp_path: Path) -> Build:
     """Return an empty workspace with an empty local cache."""
     return Build(tmp_path / "workspace", cache=tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.Engine]:
+    """Return a Docker Engine of our own; skip where there can be none."""
+    yield from docker.engine()

@@ -1,18 +1,17 @@
 """`mlbuild build`: build what patterns select."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
+from mlbuild.assembly import Request
 from mlbuild.cli.options import COLOR, CONFIG, DEFINE, EXECUTOR, FOLDER, JSON, Option, Usage, Words
-from mlbuild.cli.session import Screen, Session, open_session
+from mlbuild.cli.session import Screen, Session, open_session, terminations
 from mlbuild.core.event import BuildFinished, Event, WouldRun
 from mlbuild.errors import InputError
-from mlbuild.invocation import Invocation, Request
+from mlbuild.invocation import Invocation
 from mlbuild.ui import Reader, open_reader
 from mlbuild.ui.jsonl import Jsonl
 from mlbuild.ui.summary import counts_text, json_text, result_lines, summary_line
@@ -36,6 +35,11 @@ USAGE = Usage(
             "Go on with what does not depend on a failure.",
             dest="keep_going",
         ),
+        Option(
+            ("--keep-sandbox",),
+            "Keep what a failed action read and wrote, for a week, and say where.",
+            dest="keep_sandbox",
+        ),
         JSON,
         Option(("--events",), "Write every event to FILE as a line of JSON.", "FILE", "events"),
         COLOR,
@@ -54,10 +58,14 @@ def run(words: Words, screen: Screen) -> int:
     session = open_session(words, screen)
     dry_run = words.has("dry_run")
     request = Request(
-        words.rest, package=session.package, dry_run=dry_run, rerun=words.has("rerun")
+        words.rest,
+        package=session.package,
+        dry_run=dry_run,
+        rerun=words.has("rerun"),
+        keep_sandbox=words.has("keep_sandbox"),
     )
     would: list[str] = []
-    with _readers(session, words.text("events"), would) as emit, _terminations():
+    with _readers(session, words.text("events"), would) as emit, terminations():
         invocation = Invocation(session.workspace, session.config, emit=emit)
         finished = invocation.build(request)
     (screen.err if words.has("json") else screen.out).lines(would)
@@ -104,17 +112,3 @@ def _readers(session: Session, events: str, would: list[str]) -> Iterator[Callab
                 would.append(f"would run {'  '.join(words)}")
 
         yield emit
-
-
-@contextmanager
-def _terminations() -> Iterator[None]:
-    """Let a polite end of this process, by SIGTERM or a closed terminal, be like Ctrl-C."""
-    was: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish to ignore it stands
-            was[number] = signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in was.items():
-            signal.signal(number, handler)

@@ -8,14 +8,15 @@ from mlbuild.cli.session import Screen, Session, open_session
 from mlbuild.errors import InputError
 from mlbuild.store import files, gc
 from mlbuild.store.disk import open_store
-from mlbuild.ui.text import bytes_text, clean
+from mlbuild.store.kept import kept_prefix, sweep_kept
+from mlbuild.ui.text import bytes_text, clean, plural
 from mlbuild.workspace import STATE
 
 USAGE = Usage(
     "clean",
     "",
-    "Remove `mlbuild-out` and `.mlbuild` of this workspace. Results stay in the store, so that the "
-    "next build restores them.",
+    "Remove `mlbuild-out` and `.mlbuild` of this workspace, and sandboxes that `--keep-sandbox` "
+    "kept. Results stay in the store, so that the next build restores them.",
     (
         Option(
             ("--cache",),
@@ -41,6 +42,9 @@ def run(words: Words, screen: Screen) -> int:
             with files.disk_errors(place):
                 freed = _remove(place)
             screen.out.lines([f"removed {clean(place)}: {bytes_text(freed)}"])
+    removed = sweep_kept(session.config.cache_dir, prefix=kept_prefix(session.workspace.root))
+    if removed:
+        screen.out.lines([f"removed the sandboxes of {plural(removed, 'failure')}"])
     if words.has("cache"):
         _empty_store(session)
     return 0

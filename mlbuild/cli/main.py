@@ -23,10 +23,14 @@ VALUED = (  # options that take a word
         "--config",
         "--define",
         "--output",
+        "--upgrade-package",
         "--template",
         "--package",
         "--name",
         "--sarif",
+        "--runs",
+        "--action",
+        "-c",
     ),
 )
 

@@ -24,7 +24,10 @@ FOLDER = Option(("-C",), "Work as if mlbuild had been started in DIR.", "DIR", "
 COLOR = Option(("--color",), "Colours: `auto`, `always` or `never`.", "WHEN", "color")
 JSON = Option(("--json",), "Print one JSON object on stdout.", dest="json")
 EXECUTOR = Option(
-    ("--executor",), "How actions run: `auto`, `sandbox` or `process`.", "KIND", "executor"
+    ("--executor",),
+    "How actions run: `auto`, `sandbox`, `docker` or `process`.",
+    "KIND",
+    "executor",
 )
 CONFIG = Option(
     ("--config",),

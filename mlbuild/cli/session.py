@@ -1,10 +1,12 @@
 """Session: what a command starts from: streams, current folder, workspace, settings."""
 
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from mlbuild.cli.options import Words
 from mlbuild.config import Config, load
@@ -96,6 +98,20 @@ def current_folder(asked: str) -> str:
     if not os.path.isdir(folder):
         raise InputError(f"there is no folder `{asked}`")
     return folder
+
+
+@contextmanager
+def terminations() -> Iterator[None]:
+    """Let a polite end of this process, by SIGTERM or a closed terminal, be like Ctrl-C."""
+    was: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish to ignore it stands
+            was[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in was.items():
+            signal.signal(number, handler)
 
 
 def _nowhere() -> TextIO:

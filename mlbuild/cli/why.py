@@ -3,11 +3,12 @@
 import json
 from dataclasses import asdict
 
+from mlbuild.assembly import Explanation
 from mlbuild.cli.options import COLOR, CONFIG, DEFINE, EXECUTOR, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, open_session
 from mlbuild.core.event import Event
 from mlbuild.errors import InputError
-from mlbuild.invocation import Explanation, Invocation
+from mlbuild.invocation import Invocation
 from mlbuild.ui import open_reader
 from mlbuild.ui.text import clean
 

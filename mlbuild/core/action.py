@@ -69,6 +69,11 @@ class Run:
     metrics: str = ""  # the output that holds a JSON object of numbers
     checkpoint: bool = False  # whether it may keep something for an attempt after a killed one
     gate: bool = False  # its failure is a verdict (exit 3), not an accident
+    each: str = ""  # an input whose every line has a result of its own; the output unites them
+    share: bool = True  # whether others may be given its result
+    root: str = ""  # the input that is its root file system (docs/containers.md); "" for the host's
+    determinism: str = ""  # what repeating it must give again: "bitwise" "metric" "none"; "" unsaid
+    tolerance: Mapping[str, float] = field(default_factory=dict)  # metric -> difference accepted
 
 
 @dataclass(frozen=True, slots=True)

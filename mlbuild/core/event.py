@@ -56,6 +56,16 @@ class ActionWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuAwaited:
+    """All GPUs that would do are lent, to `holders`; this action waits for `gpus` of them."""
+
+    id: str
+    owner: str
+    gpus: str  # "1 GPU", "2 A100 GPUs"
+    holders: str
+
+
+@dataclass(frozen=True, slots=True)
 class ActionFinished:
     """An action has its outputs: it ran, or `source` says whose result serves ("local", "")."""
 
@@ -83,6 +93,7 @@ class Failure:
     tail: tuple[str, ...] = ()  # the last lines of the log
     hints: tuple[str, ...] = ()
     seconds: float = 0.0
+    sandbox: str = ""  # absolute path of what was staged and written, where that was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,7 @@ Event = (
     | Hashing
     | ActionStarted
     | ActionWaiting
+    | GpuAwaited
     | ActionFinished
     | ActionFailed
     | ActionSkipped

@@ -46,13 +46,17 @@ def facts(
     tools: Mapping[str, str],
     platform: str,
     salt: str = "",
+    numerics: str = "",
 ) -> Manifest:
     """Return all that the result of `action` may depend on, in canonical order.
 
     `inputs` gives the content of each input path and `tools` of each host tool, as text;
-    `platform` names the operating system and the instruction set.
+    `platform` names the operating system and the instruction set, `numerics` what rounds the
+    numbers of an action that must repeat to the last bit.
     """
-    return tuple(_facts(action, inputs=inputs, tools=tools, platform=platform, salt=salt))
+    return tuple(
+        _facts(action, inputs=inputs, tools=tools, platform=platform, salt=salt, numerics=numerics)
+    )
 
 
 def _facts(
@@ -62,14 +66,16 @@ def _facts(
     tools: Mapping[str, str],
     platform: str,
     salt: str,
+    numerics: str,
 ) -> Iterator[Fact]:
     yield Fact("manifest", "i", str(VERSION))
     if salt:
         yield Fact("salt", "s", salt)
     match action.does:
         case Run() as run:
-            yield Fact("platform", "s", platform)
-            yield from _command(run, tools)
+            # An image brings its own distribution and C library.
+            yield Fact("platform", "s", platform.partition("/")[0] if run.root else platform)
+            yield from _command(run, tools, numerics)
         case Write(content, executable):
             yield Fact("content", "s", content)
             yield Fact("executable", "b", str(executable))
@@ -82,7 +88,7 @@ def _facts(
         yield Fact(f"output[{output.path}]", "s", named)
 
 
-def _command(run: Run, tools: Mapping[str, str]) -> Iterator[Fact]:
+def _command(run: Run, tools: Mapping[str, str], numerics: str) -> Iterator[Fact]:
     for index, word in enumerate(run.argv):
         yield Fact(f"argv[{index}]", "s", shown(word))
     for name, word in sorted(run.env):
@@ -100,6 +106,13 @@ def _command(run: Run, tools: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact(f"name[{index}]", "s", f"{name.replace('=', '==')} = {path}")
     if run.metrics:
         yield Fact("metrics", "s", run.metrics)
+    if run.each:
+        yield Fact("each", "s", run.each)
+    if run.root:
+        yield Fact("root", "s", run.root)
+    if run.determinism == "bitwise":
+        yield Fact("determinism", "s", run.determinism)
+        yield Fact("numerics", "s", numerics)
 
 
 def shown(word: Word) -> str:

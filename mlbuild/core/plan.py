@@ -51,6 +51,20 @@ class Plan:
             for output in action.outputs
         }
 
+    def before(self, id_: str) -> "Plan":
+        """Return the part of this plan that must be done before the action `id_` can be."""
+        producers, actions = self.producers(), {action.id: action for action in self.actions}
+        wanted: set[str] = set()
+        pending = [actions[id_]]
+        while pending:
+            action = pending.pop()
+            makers = [producers[path].id for path in action.inputs if path in producers]
+            new = {*makers, *(one for one in action.after if one in actions)} - wanted
+            wanted |= new
+            pending += [actions[one] for one in new]
+        kept = tuple(action for action in self.actions if action.id in wanted)
+        return Plan((), self.targets, kept, self.sources)
+
 
 def pack(plan: Plan) -> tuple[Any, ...]:
     """Return `plan` as nested tuples, lists and dicts of plain values, for `marshal`."""

@@ -37,6 +37,8 @@ class Result:
     executor: str = ""
     log: Digest | None = None
     undeclared: tuple[str, ...] = ()  # what it wrote besides, not kept
+    share: bool = True  # whether it may leave this store for others
+    gpus: tuple[str, ...] = ()  # that it ran on: model, driver, CUDA
 
 
 def encode(result: Result) -> bytes:
@@ -53,6 +55,8 @@ def encode(result: Result) -> bytes:
             "executor": result.executor,
             "log": _text(result.log) if result.log else None,
             "undeclared": list(result.undeclared),
+            **({} if result.share else {"share": False}),
+            **({"gpus": list(result.gpus)} if result.gpus else {}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -77,6 +81,8 @@ def decode(stored: bytes) -> Result:
         executor=fields["executor"],
         log=_digest(fields["log"]) if fields["log"] else None,
         undeclared=tuple(fields["undeclared"]),
+        share=fields.get("share", True),
+        gpus=tuple(fields.get("gpus", ())),
     )
 
 

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mlbuild.core.digest import Digest, digest_of
@@ -60,6 +60,22 @@ def tree_of(entries: Iterable[Entry]) -> Tree:
 def encoded(text: str) -> bytes:
     """Return the bytes of a path as the file system has them."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def below(tree: Tree, folder: str) -> Iterator[Entry]:
+    """Yield what `tree` has below `folder`, seen from there."""
+    prefix = f"{folder}/"
+    for entry in tree.entries:
+        if entry.path == folder and entry.kind is not Kind.EMPTY:
+            yield entry
+        elif entry.path.startswith(prefix):
+            yield replace(entry, path=entry.path.removeprefix(prefix))
+
+
+def moved(entries: Iterable[Entry], folder: str) -> Tree:
+    """Return the tree that has `entries` below `folder`; it is there even when it is empty."""
+    found = [replace(entry, path=f"{folder}/{entry.path}") for entry in entries]
+    return tree_of(found or [Entry(folder, Kind.EMPTY)])
 
 
 def file_record(path: bytes, hash_: bytes, *, size: int, executable: bool) -> bytes:

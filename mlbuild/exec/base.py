@@ -31,6 +31,31 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this host that an action may use."""
+
+    uuid: str  # "GPU-…", the same after every restart
+    name: str  # "NVIDIA A100-SXM4-80GB"
+    driver: str = ""  # version of the host's driver
+    memory: int = 0  # bytes
+    cuda: str = ""  # the latest version of CUDA that the driver serves
+
+    def __str__(self) -> str:
+        words = (self.driver and f"driver {self.driver}", self.cuda and f"CUDA {self.cuda}")
+        return ", ".join(filter(None, (self.name, *words)))
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Descriptors that a command reads and writes, instead of nothing and its log."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    terminal: bool = False  # all three are one terminal, and the command's session owns it
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One command to run: everything an Executor needs, prepared and frozen."""
 
@@ -46,6 +71,9 @@ class Job:
     cache: str = ""  # absolute path of a directory that network actions may use between runs
     known: dict[str, bytes] = field(default_factory=dict)  # bytes of tiny files by hash; grows
     turn: AbstractContextManager[None] = field(default_factory=nullcontext)  # held by the command
+    gpus: tuple[Gpu, ...] = ()  # lent to it alone
+    streams: Streams | None = None  # of a command that somebody talks with
+    keep: bool = False  # leave what was staged where it is, all of it, for somebody to look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +89,7 @@ class Execution:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0  # bytes
+    gpus: tuple[Gpu, ...] = ()  # that it was lent
 
 
 class Executor(Protocol):

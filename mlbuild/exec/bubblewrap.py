@@ -2,6 +2,7 @@
 
 Inside: `/work` (inputs, read-only, the working directory), `/out` (outputs), `/checkpoint`, a
 private `/tmp`, the host's `/usr`, its own small `/etc`, tools, and no network unless declared.
+With an image as its root, the image's folders stand there instead of the host's.
 """
 
 import json
@@ -13,10 +14,12 @@ from functools import cache
 
 from mlbuild.core.action import Run
 from mlbuild.errors import HostError
-from mlbuild.exec import cgroup, view
+from mlbuild.exec import caller, cgroup, view
 from mlbuild.exec.base import Execution, Job, Tool
 from mlbuild.exec.etc import prepare_etc
+from mlbuild.exec.gpus import nodes
 from mlbuild.exec.launcher import Exit, Launcher, unknown_program
+from mlbuild.exec.root import ETC, Root, root_of
 from mlbuild.exec.sandbox import Sandbox, stage
 
 _MISSING = "bubblewrap is not installed (no /usr/bin/bwrap)"
@@ -27,6 +30,7 @@ _HOME = "/tmp/home"  # noqa: S108
 _SIGNAL = 128  # a shell's way, and bwrap's, to tell a signal in an exit code
 _SIGNALS = 64
 
+_NO_TERMINAL = "--new-session"  # none to push characters into
 _NAMESPACES = (
     "--unshare-user",
     "--unshare-pid",
@@ -34,7 +38,7 @@ _NAMESPACES = (
     "--unshare-uts",
     "--unshare-cgroup-try",
     "--die-with-parent",
-    "--new-session",  # no terminal to push characters into
+    _NO_TERMINAL,
     "--cap-drop",
     "ALL",
     "--uid",
@@ -60,8 +64,8 @@ _SURROUNDINGS = (
     _HOME,
 )
 
+_NETWORK_FILES = ("resolv.conf", "hosts", "nsswitch.conf")  # of the host's /etc
 _NO_PROGRAM = re.compile(r"^bwrap: execvp (.*): No such file or directory$", re.MULTILINE)
-_BETWEEN_PATHS = re.compile(r"([\s,]+|:(?=/(?!/)))")  # the colon of `https://` is none
 
 
 class Bubblewrap:
@@ -90,6 +94,10 @@ class Bubblewrap:
             return ""
         return f"bubblewrap cannot make a sandbox here: {said or 'it was killed'}"
 
+    def version(self) -> str:
+        """Return how the program calls itself, such as `bubblewrap 0.8.0`."""
+        return _try([self._bwrap, "--version"])[1] if self._bwrap else ""
+
     def run(self, job: Job) -> Execution:
         """Run the command of `job` to its end; raise HostError where this host cannot."""
         if not self._bwrap:
@@ -98,9 +106,15 @@ class Bubblewrap:
                 hints=("install the package `bubblewrap`", "or run with `--executor process`"),
             )
         run = job.run
+        root = root_of(job)
+        if root and run.gpus:
+            raise HostError(
+                f"`{job.action.owner}` asks for GPUs in an image, whose drivers only Docker adds",
+                hints=("start a Docker Engine and run with `--executor docker`",),
+            )
         sandbox = stage(job)
         sandbox.add_mount_points()
-        caller_env, caller_mounts = _caller_paths(job) if run.network else (job.caller_env, [])
+        called = caller.shown(job)
         inside = view.View(
             work="/work",
             out="/out",
@@ -110,13 +124,18 @@ class Bubblewrap:
             checkpoint="/checkpoint" if job.checkpoint else "",
             cache="/cache" if job.cache and run.network else "",
             tools={name: view.mounted(tool) for name, tool in job.tools.items()},
+            image_env=root.env if root else {},
         )
-        options = [*self._options(), *_network(run, caller_mounts)]
+        options = [*(self._image_options(root) if root else self._options())]
+        if job.streams and job.streams.terminal:
+            options.remove(_NO_TERMINAL)  # it has one of its own, which leads nowhere else
+        options += _network(run, called, ETC if root else _NETWORK_FILES)
         options += _tools(job.tools)
         options += _places(job, sandbox, inside)
-        if run.gpus:
-            options += _gpus()
-        for name, value in view.environment(job, inside, caller_env).items():
+        if job.gpus:
+            for node in nodes(job.gpus):
+                options += ("--dev-bind", node, node)
+        for name, value in view.environment(job, inside, called.variables).items():
             options += ("--setenv", name, value)
         told = _memory_file("context", view.context(job, inside))
         options += ("--perms", "0444", "--file", str(told), inside.context)
@@ -126,7 +145,7 @@ class Bubblewrap:
             return self._execute(job, argv, options=options, out=sandbox.out, pass_fd=told)
         finally:
             os.close(told)
-            sandbox.clear()
+            (sandbox.settle if job.keep else sandbox.clear)()
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""
@@ -157,6 +176,7 @@ class Bubblewrap:
                     pass_fds=(pass_fd, args, status.write_end),
                     timeout=job.run.timeout,
                     init=status.init,
+                    streams=job.streams,
                 )
             out_of_memory = group is not None and group.was_out_of_memory()
             was_ended = ended.interrupted or ended.timed_out or out_of_memory
@@ -190,6 +210,22 @@ class Bubblewrap:
                     shown = (*_programs(), "--ro-bind", etc, "/etc", *_SURROUNDINGS)
                     self._constant = (*_namespaces(self._bwrap), *shown)
         return self._constant
+
+    def _image_options(self, root: Root) -> tuple[str, ...]:
+        """Return the options of every action in the image: its folders, and who the user is."""
+        self._options()
+        etc = prepare_etc(self._folder)
+        options: list[str] = []
+        for name in root.shown:
+            path = f"{root.files}/{name}"
+            if os.path.islink(path):
+                options += ("--symlink", os.readlink(path), f"/{name}")
+            else:
+                options += ("--ro-bind", path, f"/{name}")
+        for name in ("passwd", "group", "hosts"):
+            options += ("--ro-bind", f"{etc}/{name}", f"/etc/{name}")
+        options += ("--dir", "/sys")  # every container has one
+        return (*_namespaces(self._bwrap), *options, *_SURROUNDINGS)
 
 
 class _Status:
@@ -262,35 +298,14 @@ def _programs() -> tuple[str, ...]:
     return tuple(options)
 
 
-def _network(run: Run, caller_mounts: list[str]) -> list[str]:
+def _network(run: Run, called: caller.Shown, names: tuple[str, ...]) -> list[str]:
+    """Give the action the host's network and the files `names` of its /etc, or none."""
     if not run.network:
         return ["--unshare-net"]
-    options = list(caller_mounts)
-    for name in ("resolv.conf", "hosts", "nsswitch.conf"):
+    options = [word for mount in called.mounts for word in ("--ro-bind", *mount)]
+    for name in names:
         options += ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     return options
-
-
-def _caller_paths(job: Job) -> tuple[Mapping[str, str], list[str]]:
-    """Show the files and folders that the caller's variables name, below `/caller`.
-
-    They get names of their own there: so they cannot cover anything, and no host path is seen.
-    """
-    variables: dict[str, str] = {}
-    options: list[str] = []
-    for name, value in job.caller_env.items():
-        words = _BETWEEN_PATHS.split(value)
-        for at, word in enumerate(words):
-            scheme = "file://" if word.startswith("file:///") else ""
-            path = os.path.normpath(word.removeprefix(scheme))
-            if not os.path.isabs(path) or path.startswith(("//", "/usr/")) or path in {"/", "/usr"}:
-                continue
-            if os.path.exists(path):
-                shown = f"/caller/{len(options) // 3}/{os.path.basename(path)}"
-                options += ("--ro-bind", path, shown)
-                words[at] = scheme + shown
-        variables[name] = "".join(words)
-    return variables, options
 
 
 def _tools(tools: Mapping[str, Tool]) -> list[str]:
@@ -312,15 +327,6 @@ def _places(job: Job, sandbox: Sandbox, inside: view.View) -> list[str]:
         options += ("--bind", job.checkpoint, inside.checkpoint)
     if inside.cache:
         options += ("--bind", job.cache, inside.cache)
-    return options
-
-
-def _gpus() -> list[str]:
-    """Show the devices of the host's accelerators; their libraries are below /usr."""
-    options: list[str] = []
-    for name in sorted(os.listdir("/dev")):
-        if name.startswith("nvidia") or name in {"dri", "kfd"}:
-            options += ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
     return options
 
 
@@ -349,10 +355,12 @@ def _split(ended: Exit) -> tuple[int | None, int]:
 
 def _not_started(job: Job, argv: list[str], ended: Exit, log_start: int) -> HostError:
     """Say why bwrap ended before the command began, from what it printed."""
-    with open(job.log, encoding="utf-8", errors="replace") as file:
-        file.seek(log_start)
-        said = file.read(10_000).strip()
+    said = ""
+    if job.streams is None:  # else it has been said
+        with open(job.log, encoding="utf-8", errors="replace") as file:
+            file.seek(log_start)
+            said = file.read(10_000).strip()
     if _NO_PROGRAM.search(said):
-        return unknown_program(argv[0])
+        return unknown_program(argv[0], in_image=bool(job.run.root))
     reason = said.removeprefix("bwrap: ") or f"bwrap ended with {ended.code or ended.signal}"
     return HostError(f"the sandbox of `{argv[0]}` could not be made: {reason}")

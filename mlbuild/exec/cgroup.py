@@ -92,9 +92,14 @@ class Group:
                     sleep(0.01)  # the kernel is still letting go of the last process
 
 
+def fresh_name() -> str:
+    """Return a name for a group of this process."""
+    return f"mlbuild-{os.getpid()}-{next(_numbers)}"
+
+
 def make(where: Hierarchies, *, memory: int) -> Group:
     """Make a group that may use `memory` bytes, swap included."""
-    name = f"mlbuild-{os.getpid()}-{next(_numbers)}"
+    name = fresh_name()
     folders = [f"{where.memory}/{name}"]
     if where.pids:
         folders.append(f"{where.pids}/{name}")

@@ -65,6 +65,29 @@ def _replace(place: str) -> None:
         raise
 
 
+def prepare_user(folder: str, uid: int, gid: int) -> str:
+    """Return a folder with a `passwd` and a `group` in which `mlbuild` has these numbers."""
+    place = f"{folder}/user-{uid}-{gid}"
+    contents = {
+        "passwd": f"mlbuild:x:{uid}:{gid}::/tmp/home:/bin/sh\n",
+        "group": f"mlbuild:x:{gid}:\n",
+    }
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    for name, content in contents.items():
+        try:
+            with open(f"{place}/{name}", encoding="ascii") as file:
+                if file.read() == content:
+                    continue
+        except (OSError, UnicodeDecodeError):
+            pass
+        fresh = f"{place}/{name}.{os.getpid()}"
+        with open(fresh, "w", encoding="ascii") as file:
+            file.write(content)
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, f"{place}/{name}")
+    return place
+
+
 def _make(fresh: str) -> None:
     os.mkdir(fresh, 0o755)
     for name, content in _FILES.items():

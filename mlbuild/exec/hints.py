@@ -34,6 +34,7 @@ _PATTERNS = tuple(
     )
 )
 _TELLING = re.compile(f"{_ABSENT}|{_CANNOT}|No module|import name", re.IGNORECASE)
+_STATED = re.compile(r"^at `([^`\n]+)` in `([^`\n]+)`$", re.MULTILINE)
 _MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _FROM_MODULE = re.compile(r"ImportError: cannot import name '(\w+)' from '([\w.]+)'")
 
@@ -92,3 +93,18 @@ def _inside(path: str) -> Iterator[str]:
 def _folders(near: str) -> list[str]:
     """Return where a script's own modules and files may lie: beside it, then at the root."""
     return [near, ""] if near else [""]
+
+
+def stated_places(log: str, text_of: Callable[[str], str]) -> tuple[str, ...]:
+    """Return the lines of workspace files that a command blames, as `path:line` and the words.
+
+    A command says so by a line like "at `numpy==2.0` in `requirements.lock`": it knows the words,
+    but a file's lines are no part of its key. `text_of` gives the text of a workspace file.
+    """
+    found: dict[str, None] = {}
+    for words, path in _STATED.findall(log[-TAIL:]):
+        for number, line in enumerate(text_of(path).splitlines(), 1):
+            if line.strip().lower().startswith(words.lower()):
+                found[f"`{path}:{number}` says `{words}`"] = None
+                break
+    return tuple(found)

@@ -7,11 +7,13 @@ The process adopts orphans (it becomes a subreaper): a daemon that detached itse
 """
 
 import errno
+import fcntl
 import os
 import resource
 import select
 import signal
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from mlbuild.errors import HostError
+from mlbuild.exec.base import Streams
 from mlbuild.exec.prctl import adopt_orphans
 
 GRACE = 2.0  # seconds between the wish to end and the end
@@ -41,7 +44,7 @@ class Exit:
 class _Order:
     """A wanted child; the launcher thread releases `done` once `child` or `error` is set."""
 
-    __slots__ = ("argv", "child", "cwd", "done", "env", "error", "log", "pass_fds")
+    __slots__ = ("argv", "child", "cwd", "done", "env", "error", "log", "pass_fds", "streams")
 
     def __init__(
         self,
@@ -51,7 +54,9 @@ class _Order:
         env: Mapping[str, str],
         log: str,
         pass_fds: tuple[int, ...],
+        streams: Streams | None,
     ) -> None:
+        self.streams = streams
         self.argv = argv
         self.cwd = cwd
         self.env = env
@@ -85,8 +90,11 @@ class Launcher:
         pass_fds: tuple[int, ...] = (),
         timeout: float = 0.0,
         init: Callable[[], int] | None = None,
+        streams: Streams | None = None,
     ) -> Exit:
         """Run `argv` to its end, with what it prints appended to `log`; block until then.
+
+        With `streams` it reads and prints there instead.
 
         `init` tells the pid of the init of the command's own pid namespace, 0 while it has none:
         when that process is gone, so is all of the namespace. Raises HostError when the command
@@ -95,7 +103,9 @@ class Launcher:
         if self._is_cancelled:
             return Exit(None, signal.SIGTERM, interrupted=True)
         started = monotonic()
-        child = self._spawn(_Order(argv, cwd=cwd, env=env, log=log, pass_fds=pass_fds))
+        child = self._spawn(
+            _Order(argv, cwd=cwd, env=env, log=log, pass_fds=pass_fds, streams=streams)
+        )
         try:
             ended_by = self._wait(child.pid, started + timeout if timeout > 0 else 0.0, init=init)
         except BaseException:  # such as Ctrl-C, where the caller is the main thread
@@ -200,6 +210,18 @@ class Launcher:
 
 
 def _start(order: _Order, null: int) -> "subprocess.Popen[bytes]":
+    if order.streams is not None:
+        return subprocess.Popen(
+            order.argv,
+            stdin=order.streams.stdin,
+            stdout=order.streams.stdout,
+            stderr=order.streams.stderr,
+            cwd=order.cwd,
+            env=order.env,
+            pass_fds=order.pass_fds,
+            start_new_session=True,
+            preexec_fn=_own_terminal if order.streams.terminal else None,  # noqa: PLW1509 - one call
+        )
     log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         return subprocess.Popen(
@@ -216,16 +238,18 @@ def _start(order: _Order, null: int) -> "subprocess.Popen[bytes]":
         os.close(log)
 
 
+def _own_terminal() -> None:
+    """Make the terminal on descriptor 0 that of our new session: keys like Ctrl-C reach it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 def _unstarted(order: _Order, error: Exception) -> HostError:
     """Say why a command could not be started."""
     program = order.argv[0]
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.E2BIG:
         size = sum(len(word) + 1 for word in order.argv)
-        return HostError(
-            f"the command line of `{program}` is too long for this system ({size} bytes)",
-            hints=("pass the list in a file: write it with `ctx.write` and read it in the script",),
-        )
+        return too_long(program, size)
     if number == errno.ENOENT and isinstance(error, OSError) and error.filename != order.cwd:
         return unknown_program(program)
     if number in {errno.EACCES, errno.ENOEXEC}:
@@ -233,8 +257,21 @@ def _unstarted(order: _Order, error: Exception) -> HostError:
     return HostError(f"cannot start `{program}`: {error}")
 
 
-def unknown_program(program: str) -> HostError:
+def too_long(program: str, size: int) -> HostError:
+    """Say that a command line has too many bytes."""
+    return HostError(
+        f"the command line of `{program}` is too long for this system ({size} bytes)",
+        hints=("pass the list in a file: write it with `ctx.write` and read it in the script",),
+    )
+
+
+def unknown_program(program: str, *, in_image: bool = False) -> HostError:
     """Say that argv[0] names nothing."""
+    if in_image:
+        return HostError(
+            f"there is no program `{program}` in the image that the action runs in",
+            hints=("name it as it is in the image, or use an image that has it",),
+        )
     return HostError(
         f"there is no program `{program}` where the action looks for it (/usr/bin and /bin)",
         hints=("declare the tool, or write the path of a file among the inputs, such as `./tool`",),

@@ -6,6 +6,7 @@ reading other files: what it makes is marked as not hermetic.
 
 import os
 
+from mlbuild.errors import HostError
 from mlbuild.exec import cgroup, view
 from mlbuild.exec.base import Execution, Job
 from mlbuild.exec.launcher import Launcher
@@ -24,6 +25,11 @@ class Process:
     def run(self, job: Job) -> Execution:
         """Run the command of `job` to its end; raise HostError where this host cannot."""
         run = job.run
+        if run.root:
+            raise HostError(
+                f"`{job.action.owner}` runs in a container image, and a plain process cannot",
+                hints=("use `--executor sandbox` or `--executor docker`",),
+            )
         sandbox = stage(job)
         sandbox.add_links()
         here = view.View(
@@ -50,6 +56,7 @@ class Process:
                     env=view.environment(job, here, job.caller_env) | {"PWD": here.work},
                     log=job.log,
                     timeout=run.timeout,
+                    streams=job.streams,
                 )
             return Execution(
                 sandbox.out,
@@ -65,8 +72,9 @@ class Process:
         finally:
             if group:
                 group.remove()
-            sandbox.clear()
-            _tidy(here)
+            if not job.keep:
+                sandbox.clear()
+                _tidy(here)
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""

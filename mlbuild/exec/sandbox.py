@@ -71,6 +71,14 @@ class Sandbox:
         for whole in self.wholes:
             os.symlink(whole.place, f"{self.work}/{whole.path}")
 
+    def settle(self) -> None:
+        """Put a symlink where each large input was mounted, for who looks at it afterwards."""
+        for whole in self.wholes:
+            point = f"{self.work}/{whole.path}"
+            if not os.path.islink(point):
+                (os.rmdir if whole.is_folder else os.unlink)(point)
+                os.symlink(whole.place, point)
+
     def clear(self) -> None:
         """Remove what was staged, by name: far quicker than to look what there is.
 
@@ -103,12 +111,18 @@ def stage(job: Job) -> Sandbox:
     work, out = f"{job.staging or job.scratch}/work", f"{job.scratch}/out"
     os.mkdir(work, 0o755)
     os.mkdir(out, 0o755)
-    trees = {staged.path: staged.place for staged in job.inputs if staged.content.kind == "t"}
+    trees = {
+        staged.path: staged.place
+        for staged in job.inputs
+        if staged.content.kind == "t" and staged.path != job.run.root
+    }
     folders: dict[str, None] = {}  # in order of creation
     wholes: list[Whole] = []
     copies: list[str] = []
     for staged in job.inputs:
         _check(staged.path)
+        if staged.path == job.run.root:  # it lies around the working directory, not in it
+            continue
         if trees and _is_covered(staged, trees):
             continue
         _make_parents(work, staged.path, folders)

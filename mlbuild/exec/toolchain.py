@@ -16,6 +16,7 @@ from mlbuild.exec.base import Tool
 
 _NAMES = ("python", "uv", "bash", "sh")
 _MOUNT = "/python"
+_FETCH = 600.0  # seconds that uv has to fetch an interpreter
 
 # Not part of what a program computes: caches, what belongs to no environment, and test suites.
 _SKIPPED = frozenset(
@@ -71,17 +72,33 @@ class Toolchain:
         own = _own_interpreter()
         if not version or version in {own.short, own.version.split()[0]}:
             return own
+        if not re.fullmatch(r"3(\.\d+){1,2}", version):
+            raise InputError(
+                f"`{version}` is no version of Python", hints=("write it like `3.12` or `3.12.4`",)
+            )
         for path in _candidates(version, self._search):
-            found = _ask(os.path.realpath(path), cache=self._cache)
-            if found and version in {found.short, found.version.split()[0]}:
+            found = self._fitting(path, version)
+            if found:
+                return found
+        said = ""
+        for fetch in (False, True):  # a build may have to wait for a download, once
+            path, said = _uv_python(_uv_path(self._search), version, fetch=fetch)
+            found = self._fitting(path, version) if path else None
+            if found:
                 return found
         raise HostError(
-            f"Python {version} is not on this host",
+            f"Python {version} is not on this host, and uv cannot fetch it",
             hints=(
                 f"there is Python {', '.join(self._known_versions())}",
                 f"install it, for example with `uv python install {version}`",
             ),
+            notes=(f"uv says: {said}",) if said else (),
         )
+
+    def _fitting(self, path: str, version: str) -> Interpreter | None:
+        """Return the interpreter at `path` if it is a CPython of this version."""
+        found = _ask(os.path.realpath(path), cache=self._cache)
+        return found if found and version in {found.short, found.version.split()[0]} else None
 
     def _known_versions(self) -> list[str]:
         found = {_own_interpreter().short}
@@ -154,7 +171,9 @@ def _python_tool(name: str, python: Interpreter, *, cache: str) -> Tool:
 
     content = _remembered(cache, _stamps(files), identity)
     executable = os.path.relpath(python.executable, python.prefix)
-    elsewhere = python.prefix if _is_bound_to(python) else _MOUNT
+    # An action may have two of them: one that runs its program, one that the program is told of.
+    place = _MOUNT if name == "python" else f"{_MOUNT}-{python.short}"
+    elsewhere = python.prefix if _is_bound_to(python) else place
     mount = "" if python.prefix == "/usr" else elsewhere
     hidden = tuple(_packages(python))
     return Tool(name, python.prefix, mount, executable, content, hidden)
@@ -224,6 +243,34 @@ def _uv_path(search: list[str]) -> str:
         if os.access(f"{folder}/uv", os.X_OK):
             return os.path.realpath(f"{folder}/uv")
     raise HostError("uv is not installed", hints=("install it with `pip install uv`",))
+
+
+def _uv_python(uv: str, version: str, *, fetch: bool) -> tuple[str, str]:
+    """Return the path of a CPython that uv finds, after it may `fetch` one, or what it says."""
+    import subprocess  # noqa: PLC0415 - only where the quick looks have failed
+
+    common = ("--no-config", "--color", "never", "--no-progress")
+    asked = f"cpython@{version}"
+    said = ""
+    steps = [["python", "find", "--no-project", "--no-python-downloads"]]
+    if fetch:
+        steps.insert(0, ["python", "install", "--no-bin"])
+    for words in steps:
+        try:
+            done = subprocess.run(
+                [uv, *words, *common, asked],
+                capture_output=True,
+                text=True,
+                timeout=_FETCH,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return "", str(error)
+        said = " ".join(done.stderr.split())
+        if done.returncode != 0:
+            return "", said
+        path = done.stdout.strip()
+    return path, said
 
 
 def _output(argv: list[str]) -> str:

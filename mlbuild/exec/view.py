@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlbuild.core.action import InputRef, Json, OutputRef, ToolRef, Word
 from mlbuild.exec.base import Job, Tool
@@ -21,6 +21,7 @@ class View:
     checkpoint: str  # "" for none
     cache: str  # "" for none
     tools: Mapping[str, str]  # name -> executable
+    image_env: Mapping[str, str] = field(default_factory=dict)  # what the image says
 
 
 def mounted(tool: Tool) -> str:
@@ -53,11 +54,15 @@ def _place(part: InputRef | OutputRef | ToolRef, view: View) -> str:
 
 
 def environment(job: Job, view: View, caller_env: Mapping[str, str]) -> dict[str, str]:
-    """Return all variables of the action: fixed ones, then the rule's, then the caller's."""
+    """Return all variables of the action: fixed ones, then the rule's, then the caller's.
+
+    An image may say where programs are (PATH) and add what is not fixed.
+    """
     run = job.run
     cpus = str(run.cpus)
     variables = {
         "PATH": "/usr/bin:/bin",
+        **view.image_env,
         "HOME": view.home,
         "TMPDIR": view.temporary,
         "TZ": "UTC",
@@ -76,6 +81,12 @@ def environment(job: Job, view: View, caller_env: Mapping[str, str]) -> dict[str
     }
     if run.seed is not None:
         variables["MLBUILD_SEED"] = str(run.seed)
+    if run.determinism == "bitwise":
+        variables["MLBUILD_DETERMINISM"] = run.determinism
+    if job.gpus:
+        # By UUID: numbers differ with the order that a library counts in.
+        chosen = ",".join(gpu.uuid for gpu in job.gpus)
+        variables |= {"CUDA_VISIBLE_DEVICES": chosen, "NVIDIA_VISIBLE_DEVICES": chosen}
     variables.update((name, text(word, view)) for name, word in run.env)
     variables.update(caller_env)
     variables.update(run.quiet_env)

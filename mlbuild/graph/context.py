@@ -1,7 +1,7 @@
 """ctx: what a rule's implementation is given. It can only declare Artifacts and Actions."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from mlbuild import lang
@@ -19,14 +19,14 @@ from mlbuild.core.action import (
 )
 from mlbuild.core.tree import safe_name
 from mlbuild.errors import InputError, did_you_mean
+from mlbuild.graph.amounts import amounts_of, checked_tolerance
 from mlbuild.graph.expand import Names, expand_shell, expand_words
 from mlbuild.graph.fields import Fields
 from mlbuild.graph.package import Target
 from mlbuild.graph.schema import LABELS, fits
-from mlbuild.graph.units import memory, seconds
+from mlbuild.graph.units import seconds
 
 _DIGEST = re.compile("blake3:[0-9a-f]{64}")
-RESOURCES = ("cpus", "memory", "gpus")
 _FUNCTIONS = ("expand", "file", "run", "shell", "tool", "tree", "verify", "write")  # of ctx
 
 
@@ -255,6 +255,11 @@ class Context(lang.Value):
         metrics: Artifact | None = None,
         checkpoint: bool = False,
         gate: bool = False,
+        each: Artifact | None = None,
+        share: bool = True,
+        root: Artifact | None = None,
+        determinism: str = "",
+        tolerance: Any = None,
     ) -> None:
         words = tuple(self._word(word) for word in argv)
         environment = tuple(
@@ -269,12 +274,16 @@ class Context(lang.Value):
         read = {ref.path for ref in refs if isinstance(ref, InputRef)}
         read |= {file.path for file in inputs}
         read |= {file.path for found in named.values() for file in found}
+        if root is not None:
+            read.add(_tree_path(root))
         made = list({file.path: file for file in made if file.path in mine}.values())
+        if each is not None:
+            read.add(_list_path(each, made))
         if (caller_env or quiet_env) and not network:
             raise InputError(
                 "only an action with `network = True` may see variables outside its key"
             )
-        amounts = _resources(resources)
+        amounts = amounts_of(resources)
         self._add(
             mnemonic or self._target.rule.name,
             Run(
@@ -294,6 +303,11 @@ class Context(lang.Value):
                 metrics=metrics.short if metrics is not None else "",
                 checkpoint=bool(checkpoint),
                 gate=bool(gate),
+                each=each.path if each is not None else "",
+                share=bool(share),
+                root=root.path if root is not None else "",
+                determinism=determinism,
+                tolerance=checked_tolerance(tolerance, determinism),
             ),
             inputs=tuple(sorted(read)),
             outputs=self._makes(made),
@@ -362,17 +376,20 @@ class Context(lang.Value):
         )
 
 
-def _resources(given: Any) -> Mapping[str, Any]:
-    """Return cpus, memory in bytes and gpus; raise InputError for what is none of them."""
-    plain = lang.to_python(given) if given is not None else {}
-    for name in plain:
-        if name not in RESOURCES:
-            raise InputError(f"`resources` has no `{name}`", hints=did_you_mean(name, RESOURCES))
-    cpus = plain.get("cpus", 1)
-    if type(cpus) is not int or cpus < 1:
-        raise InputError(f"`cpus` is a whole number from 1, not {cpus!r}")
-    return {
-        "cpus": cpus,
-        "memory": memory(plain["memory"]) if "memory" in plain else 0,
-        "gpus": str(plain.get("gpus", "")),
-    }
+def _list_path(each: Any, made: list[Artifact]) -> str:
+    """Return the path of the list whose lines have results of their own."""
+    if not isinstance(each, Artifact) or each.kind != "file":
+        raise InputError("`each` of ctx.run takes a file")
+    if [one.kind for one in made] != ["tree"]:
+        raise InputError("an action with `each` has one output, a tree")
+    return each.path
+
+
+def _tree_path(root: Any) -> str:
+    """Return the path of the tree that holds a root file system."""
+    if not isinstance(root, Artifact) or root.kind != "tree":
+        raise InputError(
+            "`root` of ctx.run takes the tree of an image",
+            hints=("a container_environment has it as its field `root`",),
+        )
+    return root.path

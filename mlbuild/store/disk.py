@@ -23,9 +23,9 @@ from typing import Self
 from mlbuild.core.action import Output
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.result import Result
-from mlbuild.core.tree import Kind, Tree, encode
+from mlbuild.core.tree import Kind, Tree, below, encode, moved
 from mlbuild.errors import ActionError, HostError
-from mlbuild.store import files
+from mlbuild.store import files, kept
 from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
 from mlbuild.store.ingest import Ingested, collect, contents, tree_of_outputs
@@ -180,6 +180,11 @@ class DiskStore:
         """Return what the paths of all scratch folders of a process begin with."""
         return f"{rooms(self.root)}/{pid}-"
 
+    def keep_aside(self, scratch: str, name: str) -> str:
+        """Move a scratch folder to where it stays for a week; return its absolute path."""
+        with files.disk_errors(self.root):
+            return kept.keep_aside(self.root, scratch, name)
+
     def drop(self, path: str) -> None:
         """Remove a scratch folder, or a part of one, with all that is in it."""
         with files.disk_errors(self.root):
@@ -221,6 +226,35 @@ class DiskStore:
             if not self._trees.adopt(out, tree, content=content, digest=digest):
                 raise ActionError("an output changed while it was kept")
             return Ingested(digest, given, tuple(found.undeclared))
+
+    def ingest_each(self, out: str, outputs: Sequence[Output], *, at: str) -> list[Digest]:
+        """Keep each of `outputs`, trees in the folder `out`, as a tree of its own below `at`.
+
+        They are moved out of `out`. Raises ActionError as `ingest` does.
+        """
+        with files.disk_errors(self.root), self.private.writing():
+            found = collect(out, outputs, blobs=self._blobs)
+            whole = tree_of_outputs(found, outputs)
+            contents(whole, outputs)
+            for entry, blob in found.large:
+                executable = entry.kind is Kind.EXECUTABLE
+                self._blobs.adopt(f"{out}/{entry.path}", blob, executable=executable)
+            made = []
+            for output in outputs:
+                tree = moved(below(whole, output.path), at)
+                content = encode(tree)
+                made.append(digest_of(content))
+                folder = self.private.scratch()
+                os.makedirs(os.path.dirname(f"{folder}/{at}"), 0o700, exist_ok=True)
+                os.rename(f"{out}/{output.path}", f"{folder}/{at}")
+                if not self._trees.adopt(folder, tree, content=content, digest=made[-1]):
+                    raise ActionError("an output changed while it was kept")
+            return made
+
+    def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
+        """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
+        with files.disk_errors(self.root), self.private.writing():
+            return self._trees.unite(tree, trees)
 
     def place(self, tree: Digest, path: str = "") -> str | None:
         """Return the absolute path of a tree, or of `path` in it, once it is known to be whole.
@@ -304,6 +338,7 @@ class DiskStore:
                 old = f"{self.root}/runs/{name}"
                 if time.time_ns() - _mtime(old) > KEPT_FOR:
                     files.remove(old)
+            kept.sweep_kept(self.root, older=kept.KEPT_FOR)
         return path
 
     def _folder(self, name: str) -> str:

@@ -5,7 +5,7 @@ import os
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
 
-_KEPT = ("ac", "manifests", "trees", "cas", "cas-x", "checkpoints", "quarantine", "runs")
+_KEPT = ("ac", "manifests", "trees", "cas", "cas-x", "checkpoints", "quarantine", "runs", "kept")
 
 
 def clean(store: DiskStore) -> int:

@@ -9,7 +9,7 @@ from blobs, or else the tree is absent and its user's hit becomes a miss.
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.tree import Entry, Kind, Tree, decode, encode, encoded
@@ -21,6 +21,7 @@ from mlbuild.store.private import Private
 from mlbuild.store.sidecar import SUFFIX, Sidecar, pack, take_columns, unpack, untouched
 
 _MOMENTS = (files.MOMENT, files.MOMENT)
+_NOWHERE: Mapping[Entry, str] = {}
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
 
@@ -108,6 +109,29 @@ class Trees:
         if self._intact(digest) is None and not self._build(tree, content, digest):
             return None
         return digest
+
+    def unite(self, tree: Tree, parts: Iterable[Digest]) -> Digest | None:
+        """Make a tree of what is in others already; None when some of its bytes are not here.
+
+        Small files are linked, not copied: trees share them with each other, never with cas. That
+        changes how the others look, so whoever uses one of them next, but for `parts`, reads it.
+        """
+        content = encode(tree)
+        digest = digest_of(content)
+        if self._intact(digest) is not None:
+            return digest
+        near: dict[Entry, str] = {}
+        used: list[tuple[str, Tree, bytes]] = []
+        for part in dict.fromkeys(parts):
+            place, sidecar = self.place(part), self._sidecar(part)
+            if place is not None and sidecar is not None:
+                listed = decode(sidecar.encoded)
+                near.update((entry, f"{place}/{entry.path}") for entry, _ in listed.files())
+                used.append((place, listed, sidecar.encoded))
+        made = self._build(tree, content, digest, near=near)
+        for place, listed, encoding in used:
+            self._complete(place, listed, encoding)
+        return digest if made else None
 
     def adopt(self, folder: str, tree: Tree, *, content: bytes, digest: Digest) -> bool:
         """Make `folder`, which holds exactly `tree`, the place of that tree.
@@ -214,14 +238,16 @@ class Trees:
                 trusted.add(path)
         return trusted
 
-    def _build(self, tree: Tree, content: bytes, digest: Digest) -> bool:
-        """Make the tree from blobs; say whether all of them are here."""
+    def _build(
+        self, tree: Tree, content: bytes, digest: Digest, *, near: Mapping[Entry, str] = _NOWHERE
+    ) -> bool:
+        """Make the tree from blobs, or links to `near` files; say whether all of them are here."""
         if stray_link(tree.entries) is not None:
             return False
         for _ in range(3):  # a blob may go, or a link to it come, while we look
             folder = self._private.scratch()
             try:
-                if not self._fill(folder, tree):
+                if not self._fill(folder, tree, near):
                     return False
                 if self.adopt(folder, tree, content=content, digest=digest):
                     return True
@@ -229,7 +255,7 @@ class Trees:
                 files.remove(folder)
         return False
 
-    def _fill(self, folder: str, tree: Tree) -> bool:
+    def _fill(self, folder: str, tree: Tree, near: Mapping[Entry, str]) -> bool:
         """Write the files and symlinks of `tree` into the empty `folder`."""
         for name in _folders(tree.entries):
             if name:
@@ -238,11 +264,25 @@ class Trees:
             path = f"{folder}/{entry.path}"
             if entry.kind is Kind.SYMLINK:
                 os.symlink(entry.target, path)
+            elif entry in near and _linked(near[entry], path, entry):
+                continue
             elif entry.digest is not None and not self._blobs.write_to(
                 path, entry.digest, executable=entry.kind is Kind.EXECUTABLE
             ):
                 return False
         return True
+
+
+def _linked(place: str, path: str, entry: Entry) -> bool:
+    """Put a link to a small file of another tree at `path`; say whether that could be done."""
+    assert entry.digest is not None
+    if entry.digest.size >= files.SHARED:
+        return False  # its blob notes every link
+    try:
+        os.link(place, path, follow_symlinks=False)
+    except OSError:  # gone, or has as many links as it may
+        return False
+    return True
 
 
 def _four(numbers: memoryview, at: int) -> tuple[int, int, int, int]:

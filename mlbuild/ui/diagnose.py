@@ -49,8 +49,16 @@ def failure_lines(event: ActionFailed, paint: Paint) -> list[str]:
     lines += [f"  {line}" for line in hint_lines(failure.hints, paint)]
     if failure.log:
         lines.append(f"  log: {clean(failure.log)}")
+    if failure.sandbox:
+        lines.append(f"  kept: {clean(failure.sandbox)} (what it read: work, what it wrote: out)")
+        lines.append(f"  enter: mlbuild shell {_quoted(label)}{_which(event)}")
     lines.append(f"  again: mlbuild {_quoted(label)}")
     return lines
+
+
+def _which(event: ActionFailed) -> str:
+    """Name the action, where it is not its target's first."""
+    return "" if event.id == event.owner else f" --action {_quoted(clean(event.mnemonic))}"
 
 
 def _after(failure: Failure) -> str:

@@ -20,6 +20,7 @@ from mlbuild.core.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    GpuAwaited,
     Hashing,
     PlanReady,
     Warned,
@@ -100,6 +101,8 @@ class Live:
                 self._rows[event.id] = Row(event.owner, event.mnemonic, self._clock(), event.log)
             case ActionWaiting():
                 self._rows[event.id] = Row(event.owner, "waits", self._clock(), "")
+            case GpuAwaited():
+                self._rows[event.id] = Row(event.owner, "waits for a GPU", self._clock(), "")
             case ActionFinished():
                 self._end(event.id, "ended")
             case ActionFailed():

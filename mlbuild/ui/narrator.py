@@ -11,6 +11,7 @@ from mlbuild.core.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    GpuAwaited,
     Hashing,
     PlanReady,
     Warned,
@@ -42,6 +43,9 @@ class Narrator:
             case ActionWaiting():
                 label = clean(event.owner)
                 return [f"{label}  another mlbuild runs this; waiting for its result"]
+            case GpuAwaited():
+                held = f": lent to {clean(event.holders)}" if event.holders else ""
+                return [f"{clean(event.owner)}  waits for {clean(event.gpus)}{held}"]
             case Warned():
                 return self._warned(event.message, event.hints)
             case (

@@ -1,30 +1,25 @@
-"""Installs the packages of a canonical lock as a tree that is a pure function of their wheels.
+"""Installs packages, each as a tree that is a pure function of its wheel, or all of a loose list.
 
-usage: install.py --uv UV --python PYTHON --requirements FILE --out DIR
+usage: install.py --uv UV --python PYTHON --list FILE --out DIR [--whole] [--like FILE]
 
-uv downloads, checks every hash and unpacks. Then all that tells when, where and by whom is removed
-(installer notes, paths of interpreters), and bytecode is compiled, so that scripts start fast from
-a read-only tree and two installations anywhere are equal byte by byte.
+Every line of FILE is a pinned package with its hashes, as lock.py writes them. The wheel of line n
+is unpacked to DIR/n: uv downloads, checks every hash and unpacks. With `--whole`, FILE may allow
+several versions; uv chooses, and all goes to DIR itself. With `--like`, wheels are for the platform
+that probe.py described, PYTHON is no interpreter of it, and no bytecode is compiled.
 """
 # ruff: noqa: INP001 - a program of its own, not a module of a package
 
-import base64
-import csv
-import hashlib
-import io
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 
-PREFIX = "/environment"  # stands for DIR in bytecode; Python puts the true path in when it loads it
-NOTES = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
-SHEBANG = b"#!/usr/bin/env python3\n"
-# How launchers begin: `#!/where/it/is/python`, or a line of shell where that is too long.
-PYTHON_SHEBANG = re.compile(
-    rb"\A#!(?:/bin/sh\n'''exec' .*\n' '''\n|[^\n]*python[^\n]*\n)",
-)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # `-I` leaves it out
+
+import packages
+
 # Settings of uv that say where packages come from and how. Others, such as overrides, could change
 # what is installed; that the lock alone decides.
 HARMLESS = re.compile(
@@ -34,57 +29,170 @@ HARMLESS = re.compile(
 )
 UV = (
     *("pip", "install", "--no-config", "--no-progress", "--color", "never"),
-    *("--require-hashes", "--no-deps", "--no-build", "--no-compile-bytecode"),
-    *("--link-mode", "copy"),
+    *("--no-build", "--no-compile-bytecode"),
 )
+PINNED = ("--require-hashes", "--no-deps")
+KNOWN_GLIBC = (17, 28, *range(31, 41))
+WORKERS = 2  # modules are compiled by so many processes at once
 # What uv says, and what it means: the first that is found serves.
 REASONS = (
-    ("hash mismatch", "a downloaded package is not the one that the lock names"),
-    ("failed to fetch", "a package index cannot be reached"),
-    ("error sending request", "a package index cannot be reached"),
-    ("connectivity is disabled", "a package is not in uv's cache, and uv works offline"),
-    ("no wheels with a matching", "a package has no wheel for this platform and Python"),
-    ("no usable wheels", "a package has no wheel for this platform and Python"),
-    ("building source distributions is disabled", "a package has no wheel, only its source"),
-    ("does not satisfy python", "a package does not support this version of Python"),
-    ("was not found in the", "a package is not in the package index"),
-    ("there is no version of", "a locked version is not in the package index"),
+    ("hash mismatch", "what was downloaded for {} is not what the lock names"),
     ("no space left", "the disk is full"),
+    ("failed to fetch", "the package index of {} cannot be reached"),
+    ("error sending request", "the package index of {} cannot be reached"),
+    ("connectivity is disabled", "{} is not in uv's cache, and uv works offline"),
+    ("failed to download", "{} cannot be downloaded"),
+    ("no wheels with a matching", "{} has no wheel for this platform and Python"),
+    ("no usable wheels", "{} has no wheel for this platform and Python"),
+    ("has no wheels", "{} has no wheel for this platform and Python"),
+    ("building source distributions is disabled", "{} has no wheel, only its source"),
+    ("does not satisfy python", "{} does not support this version of Python"),
+    ("was not found in the", "{} is not in the package index"),
+    ("there is no version of", "{} is not in the package index"),
 )
+YANKED = re.compile(r"`?([\w.-]+)==([^`\s]+)`? is yanked(?: \(reason: ['\"]?(.*?)['\"]?\)(?: |$))?")
 
 
 def main() -> None:
-    """Install, clean, compile."""
-    if sys.argv[1:2] == ["--compile"]:
-        compile_tree(sys.argv[2])
-        return
-    options = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
+    """Download everything at once, then unpack, clean and compile wheel by wheel."""
+    words = sys.argv[1:]
+    is_whole = "--whole" in words
+    words = [word for word in words if word != "--whole"]
+    options = dict(zip(words[::2], words[1::2], strict=False))
     try:
         uv, python = options["--uv"], options["--python"]
-        requirements, out = options["--requirements"], options["--out"].rstrip("/")
+        listed, out = options["--list"], options["--out"].rstrip("/")
     except KeyError:
-        sys.exit("usage: install.py --uv UV --python PYTHON --requirements FILE --out DIR")
+        sys.exit(__doc__.split("\n\n")[1] if __doc__ else "")
+    like = platform_words(options["--like"]) if "--like" in options else []
     os.makedirs(out, exist_ok=True)
-    install(uv, python, requirements, out)
-    clean(out)
-    # A fresh process with a fixed hash seed: the order of constants in bytecode depends on it.
-    # One only: what a process has compiled before can reach what it writes next.
-    environment = variables() | {"PYTHONHASHSEED": "0"}
-    command = [python, "-S", "-s", "-P", "-B", __file__, "--compile", out]
-    subprocess.run(command, env=environment, check=True)
-
-
-def install(uv: str, python: str, requirements: str, out: str) -> None:
-    """Let uv unpack the wheels into `out`; if it cannot, end with a sentence and uv's own words."""
-    if os.path.getsize(requirements) == 0:
+    with open(listed, encoding="utf-8") as file:
+        lines = [line for line in file.read().splitlines() if line.strip()]
+    installer = Installer([uv, *UV, "--python", python, *like], lines)
+    compiler = "" if like else python
+    if is_whole:
+        if lines:
+            installer.install(["--link-mode", "copy", "--requirements", listed], out)
+        finish([out], compiler)
         return
-    command = [uv, *UV, "--python", python, "--target", out, "--requirements", requirements]
-    done = subprocess.run(
-        command, env=variables(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    if len(lines) > 1:  # downloads at the same time fill uv's cache
+        with tempfile.TemporaryDirectory() as scratch:
+            installer.install(
+                [*PINNED, "--link-mode", "symlink", "--requirements", listed], scratch
+            )
+    folders = [f"{out}/{number}" for number in range(len(lines))]
+    with tempfile.TemporaryDirectory() as scratch:
+        for line, folder in zip(lines, folders, strict=True):
+            one = os.path.join(scratch, "one.txt")
+            with open(one, "w", encoding="utf-8") as file:
+                file.write(line + "\n")
+            os.mkdir(folder)
+            offline = ["--offline"] if len(lines) > 1 else []
+            installer.install(
+                [*PINNED, *offline, "--link-mode", "copy", "--requirements", one], folder
+            )
+    finish(folders, compiler)
+
+
+def platform_words(path: str) -> list[str]:
+    """Return how uv is told to choose wheels for another platform."""
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    markers = found["markers"]
+    name = next(
+        tag.split("-")[2].removesuffix("_" + markers["platform_machine"]) for tag in found["tags"]
     )
-    if done.returncode != 0:
+    glibc = re.fullmatch(r"manylinux_2_(\d+)", name)
+    if glibc:  # uv knows some of them by name
+        known = max(one for one in KNOWN_GLIBC if one <= max(int(glibc[1]), KNOWN_GLIBC[0]))
+        name = f"manylinux_2_{known}"
+    machine = markers["platform_machine"]
+    like = f"{machine}-unknown-linux-musl" if name.startswith("musl") else f"{machine}-{name}"
+    return ["--python-version", markers["python_full_version"], "--python-platform", like]
+
+
+class Installer:
+    """Runs uv; where it fails, ends with a sentence, the place in the lock and uv's own words."""
+
+    def __init__(self, command: list[str], lines: list[str]) -> None:
+        self._command = command
+        self._lines = lines
+
+    def install(self, words: list[str], folder: str) -> None:
+        """Let uv unpack wheels into `folder`."""
+        done = subprocess.run(
+            [*self._command, *words, "--target", folder],
+            env=variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
         said = done.stderr.decode("utf-8", "replace").strip()
-        sys.exit(f"{reason(said)}\n{said}")
+        if done.returncode != 0:
+            culprit = guilty(said, self._lines)
+            self._fail(culprit, reason(said, culprit), said)
+        yanked = YANKED.search(" ".join(said.split()))
+        if yanked and not os.environ.get("MLBUILD_ALLOW_YANKED"):  # noqa: TID251 - our caller's word
+            name = f"{yanked[1]}=={yanked[2]}"
+            why = f": {yanked[3]}" if yanked[3] else ""
+            self._fail(
+                name,
+                f"`{name}` was yanked by its authors{why}\n"
+                "lock another version, or say `allow_yanked = True`",
+                "",
+            )
+
+    def _fail(self, culprit: str, sentence: str, said: str) -> None:
+        sys.exit("\n".join([sentence, *place_of(culprit), said]).strip())
+
+
+def place_of(culprit: str) -> list[str]:
+    """Return the line that tells mlbuild where in the lock to look for a package."""
+    lock = os.environ.get("MLBUILD_LOCK", "")  # noqa: TID251 - no part of the key, but of words
+    return [f"at `{sought(culprit, lock)}` in `{lock}`"] if lock and culprit else []
+
+
+def guilty(said: str, lines: list[str]) -> str:
+    """Return the package that uv speaks of, as `name==version`; "" when that is not clear."""
+    pins = [line.split(" ", 1)[0] for line in lines]
+    folded = said.lower().replace("_", "-")
+    exact = [pin for pin in pins if re.search(rf"(?<![\w-]){re.escape(pin.lower())}", folded)]
+    if exact or len(pins) == 1:
+        return (exact or pins)[0]
+    names = [pin for pin in pins if re.search(rf"(?<![\w-]){re.escape(name_of(pin))}\b", folded)]
+    return names[0] if len(names) == 1 else ""
+
+
+def name_of(pin: str) -> str:
+    """Return the name of a pinned package, without extras."""
+    return re.split(r"[=\[<>~!]", pin, maxsplit=1)[0]
+
+
+def sought(pin: str, lock: str) -> str:
+    """Return the text by which a package is found in the lock at `lock`."""
+    name = os.path.basename(lock)
+    if name == "uv.lock" or name.endswith((".toml", ".py.lock")):
+        return f'name = "{name_of(pin)}"'
+    return pin
+
+
+def finish(folders: list[str], python: str) -> None:
+    """Clean and compile what lies in each of `folders`, some of them at once."""
+    running: list[subprocess.Popen[bytes]] = []
+    for folder in folders:
+        packages.clean(folder)
+        if python:
+            running.append(packages.compiling(folder, python, variables()))
+        if len(running) >= WORKERS:
+            wait(running.pop(0))
+    for process in running:
+        wait(process)
+
+
+def wait(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a process that compiles."""
+    if process.wait() != 0:
+        sys.exit("the modules cannot be compiled")
 
 
 def variables() -> dict[str, str]:
@@ -96,105 +204,14 @@ def variables() -> dict[str, str]:
     }
 
 
-def reason(said: str) -> str:
+def reason(said: str, culprit: str) -> str:
     """Return in one sentence why uv failed."""
     folded = " ".join(said.lower().split())
-    return next(
+    sentence = next(
         (sentence for words, sentence in REASONS if words in folded),
         "uv could not install the packages",
     )
-
-
-def clean(out: str) -> None:
-    """Remove from `out` whatever does not come from the wheels."""
-    for name in (".lock", ".gitignore", "CACHEDIR.TAG"):
-        remove(os.path.join(out, name))
-    scripts = os.path.join(out, "bin")
-    for name in os.listdir(scripts) if os.path.isdir(scripts) else ():
-        rewrite_shebang(os.path.join(scripts, name))
-    for name in sorted(os.listdir(out)):
-        if name.endswith(".dist-info"):
-            for note in NOTES:
-                remove(os.path.join(out, name, note))
-            rewrite_record(out, f"{name}/RECORD")
-
-
-def remove(path: str) -> None:
-    """Remove a file that may not be there."""
-    if os.path.lexists(path):
-        os.remove(path)
-
-
-def rewrite_shebang(path: str) -> None:
-    """Let a launcher find Python by its name."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return
-    with open(path, "r+b") as file:
-        if file.read(2) != b"#!":
-            return  # a compiled program
-        file.seek(0)
-        content = file.read()
-        file.seek(0)
-        file.write(PYTHON_SHEBANG.sub(SHEBANG, content))
-        file.truncate()
-
-
-def rewrite_record(out: str, record: str) -> None:
-    """List the files of a package as they are now, sorted."""
-    place = os.path.join(out, record)
-    if not os.path.isfile(place):
-        return
-    with open(place, encoding="utf-8", newline="") as file:
-        listed = sorted({row[0] for row in csv.reader(file) if row})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for path in listed:
-        if path == record:
-            writer.writerow([path, "", ""])
-        elif os.path.isfile(os.path.join(out, path)):
-            writer.writerow([path, *fingerprint(os.path.join(out, path))])
-    with open(place, "w", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
-
-
-def fingerprint(path: str) -> tuple[str, str]:
-    """Return hash and size as a RECORD has them."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    return (
-        f"sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}",
-        str(os.path.getsize(path)),
-    )
-
-
-def compile_tree(out: str) -> None:
-    """Compile every module below `out`; what is no valid Python (a template, a test) is left."""
-    import py_compile  # noqa: PLC0415 - only the process that compiles needs it
-    import warnings  # noqa: PLC0415 - likewise
-
-    warnings.simplefilter("ignore")
-    for path in modules(out):
-        try:
-            py_compile.compile(
-                path,
-                dfile=PREFIX + path.removeprefix(out),
-                doraise=True,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
-        except (py_compile.PyCompileError, SyntaxError, UnicodeError, RecursionError):
-            continue
-
-
-def modules(folder: str) -> Iterator[str]:
-    """Yield the paths of all modules below `folder`, sorted."""
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if os.path.islink(path):
-            continue
-        if os.path.isdir(path):
-            yield from modules(path)
-        elif name.endswith(".py"):
-            yield path
+    return sentence.format(f"`{culprit}`" if culprit else "a package")
 
 
 if __name__ == "__main__":

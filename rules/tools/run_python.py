@@ -1,14 +1,20 @@
 """Runs a user's script with the packages of an environment.
 
-usage: run_python.py SITE_TREE|- SCRIPT ARGS...
+usage: run_python.py SITE_TREE|-|+ SCRIPT ARGS...
 
 The script sees what `python SCRIPT ARGS...` would show it in a virtual environment that holds the
 packages of SITE_TREE, with the working directory importable too; nothing of the host's packages.
+With `+` it sees the interpreter's own packages: those of an image.
+
+With MLBUILD_SEED, the generators of `random`, NumPy and PyTorch begin with that seed as soon as the
+script imports them; with MLBUILD_DETERMINISM=bitwise, PyTorch uses deterministic algorithms only.
 """
 # ruff: noqa: INP001 - a program of its own, not a module of a package
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType, TracebackType
 
 # No packages of the host, no working directory by accident, no bytecode files. `-I` is too much:
@@ -19,12 +25,15 @@ FLAGS = ("-S", "-s", "-P", "-B")
 def main() -> None:
     """Prepare what the script is to see, then become it."""
     if len(sys.argv) < 3:  # noqa: PLR2004 - two words must follow our own
-        sys.exit("usage: run_python.py SITE_TREE|- SCRIPT ARGS...")
-    if sys.flags.ignore_environment or not (sys.flags.no_site and sys.flags.safe_path):
+        sys.exit("usage: run_python.py SITE_TREE|-|+ SCRIPT ARGS...")
+    if sys.argv[1] == "+":  # run without FLAGS, which older versions of Python do not all know
+        del sys.path[0]
+    elif sys.flags.ignore_environment or not (sys.flags.no_site and sys.flags.safe_path):
         os.execv(sys.executable, [sys.executable, *FLAGS, *sys.argv])  # noqa: S606 - as above
     site_tree, script, *args = sys.argv[1:]
-    packages = "" if site_tree == "-" else os.path.abspath(site_tree)
+    packages = "" if site_tree in {"-", "+"} else os.path.abspath(site_tree)
     share_with_children(packages)
+    seed_what_is_imported()
     import_from(os.path.dirname(os.path.abspath(script)), packages)
     sys.argv = [script, *args]
     run(script)
@@ -52,6 +61,65 @@ def import_from(folder: str, packages: str) -> None:
     site.setquit()
     site.setcopyright()
     site.sethelper()
+
+
+def seed_what_is_imported() -> None:
+    """Have generators of numbers seeded once they are imported; nothing is imported for that."""
+    variables = os.environ  # noqa: TID251 - a program of its own
+    seed = variables.get("MLBUILD_SEED", "")
+    if seed.lstrip("-").isdigit():
+        bitwise = variables.get("MLBUILD_DETERMINISM") == "bitwise"
+        sys.meta_path.insert(0, Seeder(int(seed), bitwise=bitwise))
+
+
+class Seeder:
+    """Finds no module itself. Has those that draw numbers seeded when they have been loaded."""
+
+    def __init__(self, seed: int, *, bitwise: bool) -> None:
+        self.seed = seed
+        self.bitwise = bitwise
+        self.unseeded: dict[str, Callable[[ModuleType], None]] = {
+            "random": self.random,
+            "numpy.random": self.numpy,
+            "torch": self.torch,
+        }
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what another finder finds, prepared to be seeded; None for all other modules."""
+        seed = self.unseeded.pop(name, None)
+        if seed is None:
+            return None
+        found = (one.find_spec(name, path, target) for one in sys.meta_path if one is not self)
+        spec = next(filter(None, found), None)
+        if spec is not None and hasattr(spec.loader, "__dict__"):
+            loader = spec.loader
+            assert loader is not None
+            load = loader.exec_module
+
+            def load_and_seed(module: ModuleType) -> None:
+                del vars(loader)["exec_module"]
+                load(module)
+                seed(module)
+
+            vars(loader)["exec_module"] = load_and_seed
+        return spec
+
+    def random(self, random: ModuleType) -> None:
+        """Seed the generator that the functions of `random` share."""
+        random.seed(self.seed)
+
+    def numpy(self, random: ModuleType) -> None:
+        """Seed the generator that the functions of `numpy.random` share."""
+        random.seed(self.seed % 2**32)
+
+    def torch(self, torch: ModuleType) -> None:
+        """Seed the generators of all devices."""
+        torch.manual_seed(self.seed)
+        if self.bitwise:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = False
 
 
 def run(script: str) -> None:

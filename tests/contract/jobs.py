@@ -1,7 +1,8 @@
 """Jobs for executors: a command over real files, in a folder of its own."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +19,19 @@ def shell(script: str) -> Run:
     return Run(argv=(("/bin/sh",), ("-c",), (script,)))
 
 
+def marked(mark: str) -> list[str]:
+    """Return the pids of living processes with `mark` on their command line."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if mark.encode() in line:
+            found.append(pid)
+    return found
+
+
 @dataclass
 class Jobs:
     """Makes jobs below `root`."""
@@ -25,6 +39,7 @@ class Jobs:
     root: Path
     tools: dict[str, Tool] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=count)
+    image: Path | None = None  # the unpacked image that all jobs run in
 
     def file(self, path: str, content: bytes, *, executable: bool = False) -> Staged:
         """Return an input of these bytes."""
@@ -52,6 +67,10 @@ class Jobs:
     ) -> Job:
         """Return a job with a scratch directory and a log of its own."""
         number = next(self.numbers)
+        if self.image is not None:
+            content = Content("t", Digest(blake3(bytes(self.image)).hexdigest(), 0))
+            inputs = (*inputs, Staged("image", str(self.image), content))
+            run = replace(run, root="image")
         scratch = self.root / f"scratch-{number}"
         scratch.mkdir()
         action = Action(

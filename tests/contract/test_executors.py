@@ -19,29 +19,48 @@ from mlbuild.errors import HostError, InputError
 from mlbuild.exec import cgroup
 from mlbuild.exec.base import Execution, Executor, Job
 from mlbuild.exec.bubblewrap import Bubblewrap
+from mlbuild.exec.docker import Docker
 from mlbuild.exec.process import Process
 from mlbuild.exec.sandbox import SMALL, InputChanged
 from mlbuild.exec.toolchain import Toolchain
-from tests.contract.jobs import Jobs, shell
+from tests import docker
+from tests.contract.jobs import Jobs, marked, shell
 
 NO_SANDBOX = Bubblewrap("").available()
 
 OWN_PYTHON = f"python@{sys.version_info.major}.{sys.version_info.minor}"
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    return Jobs(tmp_path)
-
-
 @pytest.fixture(
     params=[
         pytest.param("sandbox", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
+        pytest.param("image", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
+        "docker",
         "process",
     ]
 )
-def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
-    made: Executor = Bubblewrap(str(tmp_path / "own")) if request.param == "sandbox" else Process()
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return what runs the jobs: `image` is the sandbox with an image as its root."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, kind: str) -> Jobs:
+    return Jobs(tmp_path, image=docker.unpacked() if kind in {"image", "docker"} else None)
+
+
+@pytest.fixture
+def executor(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Iterator[Executor]:
+    made: Executor
+    if kind == "docker":
+        engine: docker.Engine = request.getfixturevalue("engine")
+        made = Docker(str(tmp_path / "own"), {"DOCKER_HOST": engine.address})
+        yield made
+        made.close()
+        assert engine.containers() == []
+        return
+    made = Process() if kind == "process" else Bubblewrap(str(tmp_path / "own"))
     yield made
     made.close()
 
@@ -61,21 +80,10 @@ def wait_for(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def marked(mark: str) -> list[str]:
-    """Return the pids of living processes with `mark` on their command line."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if mark.encode() in line:
-            found.append(pid)
-    return found
-
-
 def test_words_reach_the_command_as_they_are(executor: Executor, jobs: Jobs) -> None:
     words = ("a b", "", "*", "$HOME", "'\"\\", "new\nline", "--", "é", "\udcff")
+    if executor.name == "docker":  # it takes only text
+        words = words[:-1]
     script = 'for word; do printf "%s\\0" "$word"; done >"$MLBUILD_OUT/out.txt"'
     job = jobs.job(Run(argv=(("/bin/sh",), ("-c",), (script,), ("sh",), *((w,) for w in words))))
 
@@ -102,6 +110,9 @@ def test_references_become_paths(executor: Executor, jobs: Jobs) -> None:
 def test_only_stated_variables_exist(
     executor: Executor, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = {"PATH": "/usr/bin:/bin"}
+    if jobs.image:
+        path = {"PATH": "/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE": "1"}
     monkeypatch.setenv("SECRET_OF_THE_CALLER", "1")
     run = replace(
         Run(argv=(("/usr/bin/env",),)),
@@ -117,7 +128,7 @@ def test_only_stated_variables_exist(
     found = dict(line.split("=", 1) for line in log(job).splitlines())
     assert found.pop("RULE") == f"at {found['MLBUILD_OUT']}/x"
     assert found == {
-        "PATH": "/usr/bin:/bin",
+        **path,
         "PWD": found["PWD"],
         "HOME": found["HOME"],
         "TMPDIR": found["TMPDIR"],

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +16,22 @@ from pathlib import Path
 import pytest
 
 from mlbuild.core.action import Run
+from mlbuild.exec import cgroup
 from mlbuild.exec.base import Executor
 from mlbuild.exec.bubblewrap import Bubblewrap
+from mlbuild.exec.docker import Docker
 from mlbuild.exec.process import Process
 from mlbuild.exec.sandbox import SMALL
-from tests.contract.jobs import Jobs, shell
+from tests import docker
+from tests.contract.jobs import Jobs, marked, shell
 
 NO_SANDBOX = Bubblewrap("").available()
 IS_ROOT = os.geteuid() == 0
 HOME = os.path.expanduser("~")
+# An image may hold a folder of the same name, for the interpreter that lies there.
+IN_HOME = next((name for name in sorted(os.listdir(HOME)) if name not in {".pyenv", ".local"}), "")
+# A container runs as the caller, so that outputs are the caller's: of root's nothing is left.
+OWN_ID = {"to become root", "the user's id"}
 
 pytestmark = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
 
@@ -54,12 +61,16 @@ SAME_CORE_PATTERN = (
 
 ATTACKS = (
     Attack("a file of the user", "cat {home}/secret && echo escaped"),
-    Attack("the user's real home", f"ls -d {HOME} && echo escaped", control=os.path.isdir(HOME)),
+    Attack(
+        "the user's real home",
+        f"ls -A {HOME} | grep -qxF -- '{IN_HOME}' && echo escaped",
+        control=bool(IN_HOME),
+    ),
     Attack("passwords", "cat /etc/shadow && echo escaped", control=IS_ROOT),
     Attack("other users", "grep -q ^root: /etc/passwd && echo escaped"),
     Attack("the host's /tmp", "cat /tmp/{unique} && echo escaped"),
     Attack("the host's shared memory", "cat /dev/shm/{unique} && echo escaped"),
-    Attack("the host's services", "ls -d /run /var && echo escaped"),
+    Attack("the host's services", "ls -d /run/lock /var/lib/dpkg && echo escaped"),
     Attack(
         "a file through a link in the outputs",
         "ln -s {home}/secret $MLBUILD_OUT/l; cat $MLBUILD_OUT/l && echo escaped",
@@ -112,6 +123,21 @@ ATTACKS = (
         control=IS_ROOT and os.path.exists("/proc/sysrq-trigger"),
     ),
     Attack("the kernel's settings", "ls -d /sys/fs/cgroup && echo escaped"),
+    Attack("to undo the kernel's locks", "echo 1 >/proc/sys/vm/drop_caches && echo escaped", False),
+    Attack(
+        "to watch a process",
+        python(
+            "import ctypes; libc = ctypes.CDLL(None, use_errno=True); "
+            "assert libc.ptrace(16, {pid}, 0, 0) == 0"
+        ),
+        control=IS_ROOT,
+    ),
+    Attack(
+        "to keep the right of another user",
+        "cp $(command -v id) $TMPDIR/id && chmod u+s $TMPDIR/id && "
+        "[ $(stat -c %a $TMPDIR/id) = 4755 ] && "
+        "grep -q NoNewPrivs:.0 /proc/self/status && echo escaped",
+    ),
     Attack("the kernel's log", "(: </dev/kmsg) && echo escaped", control=IS_ROOT),
     Attack(
         "block devices",
@@ -202,10 +228,19 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         yield Host(home, tcp.getsockname()[1], unique, victim.pid)
 
 
-def attempt(executor: Executor, run: Run, root: Path) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """What an action must not get out of."""
+
+    kind: str
+    executor: Callable[[], Executor]
+    image: Path | None
+
+
+def attempt(executor: Executor, run: Run, root: Path, *, image: Path | None = None) -> str:
     """Return what the command printed."""
     root.mkdir()
-    jobs = Jobs(root)
+    jobs = Jobs(root, image=image)
     job = jobs.job(
         run,
         jobs.file("in.txt", b"input"),
@@ -219,15 +254,82 @@ def attempt(executor: Executor, run: Run, root: Path) -> str:
     return Path(job.log).read_text(encoding="utf-8", errors="replace")
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
-def test_an_action_cannot_reach(attack: Attack, host: Host, tmp_path: Path) -> None:
-    run = shell(host.aim(attack.script))
+@pytest.fixture(params=["sandbox", "image", "docker"])
+def cell(request: pytest.FixtureRequest, tmp_path: Path) -> Cell:
+    """Return what is to hold: the sandbox, the sandbox with an image as its root, a container."""
+    kind: str = request.param
+    image = docker.unpacked() if kind != "sandbox" else None
+    if kind != "docker":
+        return Cell(kind, lambda: Bubblewrap(str(tmp_path / "own")), image)
+    engine: docker.Engine = request.getfixturevalue("engine")
+    environ = {"DOCKER_HOST": engine.address}
+    return Cell(kind, lambda: Docker(str(tmp_path / "own"), environ), image)
 
-    sealed = attempt(Bubblewrap(str(tmp_path / "own")), run, tmp_path / "sealed")
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+def test_an_action_cannot_reach(attack: Attack, host: Host, tmp_path: Path, cell: Cell) -> None:
+    run = shell(host.aim(attack.script))
+    if cell.kind == "docker" and IS_ROOT and attack.name in OWN_ID:
+        pytest.skip("the caller is root, and a container runs as the caller")
+
+    sealed = attempt(cell.executor(), run, tmp_path / "sealed", image=cell.image)
     assert "escaped" not in sealed
 
     if attack.control:
         assert "escaped" in attempt(Process(), run, tmp_path / "open")
+
+
+@pytest.mark.parametrize("executable", ["python3", "/bin/sh"])
+def test_an_honest_action_gets_through(cell: Cell, tmp_path: Path, executable: str) -> None:
+    run = shell(f"command -v {executable} && id -u && echo x >$MLBUILD_OUT/out.txt && echo escaped")
+
+    assert "escaped" in attempt(cell.executor(), run, tmp_path / "sealed", image=cell.image)
+
+
+def test_outputs_belong_to_the_caller(cell: Cell, tmp_path: Path) -> None:
+    run = shell("cd $MLBUILD_OUT; mkdir d; echo x >d/out.txt; chmod 4755 d/out.txt")
+
+    attempt(cell.executor(), run, tmp_path / "sealed", image=cell.image)
+
+    (made,) = tmp_path.glob("sealed/scratch-*/out/d/out.txt")
+    assert (made.stat().st_uid, made.stat().st_gid) == (os.geteuid(), os.getegid())
+
+
+def test_a_fork_bomb_ends_with_its_action(cell: Cell, tmp_path: Path) -> None:
+    bomb = (
+        "import os, time\nwhile True:\n  try: os.fork() or time.sleep(1000)\n"
+        "  except OSError: break"
+    )
+    run = replace(shell(f"python3 -c '{bomb}'; echo survived"), memory=256 << 20, timeout=20.0)
+
+    attempt(cell.executor(), run, tmp_path / "sealed", image=cell.image)
+
+    assert marked("os.fork() or time.sleep(1000)") == []
+
+
+def test_a_daemon_ends_with_its_action(cell: Cell, tmp_path: Path) -> None:
+    mark = f"7{os.getpid()}.75"
+    script = f"(setsid sh -c 'trap \"\" TERM HUP; sleep {mark}; :' >/dev/null 2>&1 &) ; sleep 0.1"
+    run = shell(f"{script}; pgrep -f 'sleep {mark}' && echo started")
+
+    said = attempt(cell.executor(), run, tmp_path / "sealed", image=cell.image)
+
+    assert "started" in said
+    assert marked(mark) == []
+
+
+@pytest.mark.skipif(cgroup.hierarchies() is None, reason="no memory cgroup can be made here")
+def test_a_memory_hog_is_stopped(cell: Cell, tmp_path: Path) -> None:
+    hog = 'x = bytearray(300 << 20); print("escaped")'
+    run = shell(f"python3 -c '{hog}'")
+
+    sealed = attempt(
+        cell.executor(), replace(run, memory=64 << 20), tmp_path / "sealed", image=cell.image
+    )
+    free = attempt(cell.executor(), run, tmp_path / "free", image=cell.image)
+
+    assert "escaped" not in sealed
+    assert "escaped" in free
 
 
 def test_variables_of_an_action_do_not_act_on_the_sandbox_program(tmp_path: Path) -> None:

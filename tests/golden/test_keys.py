@@ -24,6 +24,7 @@ from mlbuild.errors import InputError
 
 GOLDEN = Path(__file__).with_name("keys.json")
 PLATFORM = "linux-x86_64/debian-12/glibc-2.36"
+NUMERICS = "x86-64-v3 + NVIDIA A100-SXM4-80GB, driver 550.54.14, CUDA 12.4"
 PYTHON = "python 3.11.7 " + 64 * "a"
 FILE = f"f:{64 * '1'}:12"
 TREE = f"t:{64 * '2'}:345"
@@ -105,6 +106,10 @@ ACTIONS: dict[str, Action] = {
         Output("model", "tree", "model"),
         inputs=("p/a.csv", "p/tree"),
     ),
+    "every bit": action(Run(argv=(("train",),), gpus="A100:1", determinism="bitwise")),
+    "metrics within a tolerance": action(
+        Run(argv=(("evaluate",),), determinism="metric", tolerance={"accuracy": 0.1})
+    ),
     "names that are not ASCII": action(
         Run(argv=(("größe\n", "日本"),), params={"größe": "\udcff"}), Output("straße/ü")
     ),
@@ -120,6 +125,7 @@ def facts(one: Action, **changed: Any) -> manifest.Manifest:
         "tools": {"python@3.11": PYTHON, "uv": "uv 0.8.3"},
         "platform": PLATFORM,
         "salt": "",
+        "numerics": NUMERICS,
     }
     return manifest.facts(one, **(given | changed))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbuild import __version__
+from mlbuild.assembly import Explanation
 from mlbuild.cli.fault import show_fault
 from mlbuild.cli.main import main, split
 from mlbuild.cli.options import COLOR, FOLDER, JSON, Option, Usage, parse
@@ -18,7 +19,6 @@ from mlbuild.cli.session import Screen
 from mlbuild.cli.why import explanation_lines
 from mlbuild.errors import InputError
 from mlbuild.history.why import Difference
-from mlbuild.invocation import Explanation
 from tests.harness import Build
 
 USAGE = Usage(

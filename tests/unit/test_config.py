@@ -135,7 +135,10 @@ def test_a_key_is_found_however_it_is_written(root: Path, text: str, span: Span)
         ("jobs = 0", "`build.jobs` is at least 1, not 0"),
         ("keep_going = 1", "`build.keep_going` takes `true` or `false`, not the number 1"),
         ("salt = []", "`build.salt` takes a text, not a list"),
-        ('executor = "docker"', "`build.executor` is `auto`, `sandbox` or `process`, not `docker`"),
+        (
+            'executor = "podman"',
+            "`build.executor` is `auto`, `sandbox`, `docker` or `process`, not `podman`",
+        ),
     ],
 )
 def test_a_wrong_value_is_said_with_what_was_given(root: Path, line: str, said: str) -> None:

@@ -1,0 +1,4 @@
+container_environment(
+    name = "env",
+    archive = "image.tar",
+)

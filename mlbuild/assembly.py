@@ -1,0 +1,391 @@
+"""Assembly: store, executor, scheduler and history, put together for one build."""
+
+import os
+import sys
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from mlbuild import plans
+from mlbuild.config import Config, settings_files
+from mlbuild.core import manifest as manifests
+from mlbuild.core.action import Action, Json, Run
+from mlbuild.core.event import (
+    BuildFinished,
+    Event,
+    Hashing,
+)
+from mlbuild.core.gpus import parse_wish
+from mlbuild.core.plan import Plan
+from mlbuild.core.result import Result
+from mlbuild.delivery import Delivery
+from mlbuild.errors import HostError, Interrupted
+from mlbuild.exec.base import Executor, Tool
+from mlbuild.exec.gpus import Gpus
+from mlbuild.exec.host import platform_id
+from mlbuild.exec.toolchain import Toolchain
+from mlbuild.exec.view import on_host
+from mlbuild.history.commit import commit_of
+from mlbuild.history.records import Record, Records
+from mlbuild.history.why import Difference, differences, reason
+from mlbuild.host import Host
+from mlbuild.scheduler import Outcome, Scheduler, Settings
+from mlbuild.sources import Sources
+from mlbuild.stamps import StatIndex
+from mlbuild.store.disk import DiskStore
+from mlbuild.unchanged import Trace
+from mlbuild.worker import Worker
+from mlbuild.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user wants of one build."""
+
+    patterns: tuple[str, ...]
+    package: str = ""  # the package that relative patterns are seen from
+    dry_run: bool = False
+    rerun: bool = False
+    keep_sandbox: bool = False  # of actions that fail, for their user to look at
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a target ran, or would run."""
+
+    label: str
+    status: str  # "would run" "cached" "never built"
+    when: str  # when it last ran
+    differences: tuple[Difference, ...]
+    versus: str  # when the run ran that the differences are against
+    deps: tuple[str, ...]  # labels that run first, so that the key is not known yet
+
+
+class Assembly:
+    """The parts of one build, put together."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: Config,
+        *,
+        invocation: str,
+        store: DiskStore,
+        executor: Executor,
+        records: Records,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._invocation = invocation  # its id
+        self._emit = emit
+        self._workspace = workspace
+        self._config = config
+        self._store = store
+        self._executor = executor
+        self._records = records
+        self._outcome = Outcome()
+        self._end: Callable[[], None] = lambda: None  # waits for what a schedule leaves behind
+        self._delivery = Delivery(store, workspace.out)
+        search = config.environ.get("PATH", "")
+        self._gpus = Gpus(search)
+        self._toolchain = Toolchain(os.path.join(config.cache_dir, "tools"), search=search)
+        self._tools: dict[str, Tool] = {}
+        self._index = StatIndex.open(workspace.root)
+        rules = os.path.join(config.cache_dir, "rules-index")
+        self._sources = Sources(
+            self._index,
+            StatIndex.open(workspace.rules_root(), state=rules),
+            tell=lambda files, size: emit(Hashing(files, size)),
+        )
+
+    def run(self, plan: Plan, request: Request, *, started: float) -> BuildFinished:
+        """Schedule `plan`, deliver its outputs, write history; return what was reached."""
+        outcome = self._outcome = self.schedule(plan, request)
+        labels = statuses(plan, outcome)
+        done = [one for one in plan.requested if labels[one] in {"ran", "cached"}]
+        finished = BuildFinished(
+            ran=_having(labels, "ran"),
+            cached=_having(labels, "cached"),
+            fetched=(),
+            failed=_having(labels, "failed"),
+            skipped=_having(labels, "skipped"),
+            outputs={} if request.dry_run else self._delivery.deliver(plan, outcome.results, done),
+            metrics=_metrics(plan, outcome),
+            exit_code=_exit_code(outcome),
+            dry_run=request.dry_run,
+        )
+        if not request.dry_run:
+            self.settle(plan, outcome)
+        return replace(finished, seconds=round(time.monotonic() - started, 3))
+
+    def repeatable(self, request: Request) -> bool:
+        """Say whether the same request, nothing changed, may get the same answer unseen."""
+        outcome = self._outcome
+        return not (
+            request.dry_run
+            or request.rerun
+            or outcome.failed
+            or outcome.skipped
+            or outcome.noted
+            or outcome.interrupted
+        )
+
+    def trace(self, planned: plans.Planned, *, since: int) -> Trace:
+        """Return everything on disk that the answer rests on."""
+        trace = Trace(since)
+        root, rules = self._workspace.root, self._workspace.rules_root()
+        trace.files.update(planned.files)
+        trace.files.add(sys.executable)
+        trace.files.update(on_host(tool) for tool in self._tools.values())
+        for path in (*settings_files(root, self._config.environ),):
+            (trace.files if os.path.lexists(path) else trace.absent).add(path)
+        trace.listings.update(os.path.join(root, folder) for folder in planned.folders)
+        for path, kind in planned.plan.sources.items():
+            if kind == "tree":
+                trace.folders += [
+                    (os.path.join(root, folder), own, names, looks)
+                    for folder, own, names, looks in self._index.folders_below(path)
+                ]
+            elif path.startswith("@rules/"):
+                trace.files.add(os.path.join(rules, path.removeprefix("@rules/")))
+            else:
+                trace.files.add(os.path.join(root, path))
+        for link, tree in self._delivery.links.items():
+            trace.links[link] = self._store.path(tree)
+            stamps = self._store.stamps(tree)
+            # The folder of a lone file tells nothing that the file does not.
+            for path, *look in stamps[1:] if len(stamps) == 2 else stamps:  # noqa: PLR2004 - folder, file
+                trace.outputs.append((path, array("q", look).tobytes()))
+        return trace
+
+    def explain(self, plan: Plan, label: str) -> Explanation:
+        """Compare the newest manifest of a target with the one before, or with today's."""
+        outcome = self.schedule(plan, Request((label,), dry_run=True), quiet=True)
+        actions = [one for one in plan.actions if one.owner == label and one.id in outcome.keys]
+        chosen: Explanation | None = None
+        for action in actions:
+            past = self._records.latest(self._workspace.root, action.id, n=2, ran_only=True)
+            found = self._explained(action, outcome, past)
+            if chosen is None or (found.differences and not chosen.differences):
+                chosen = found
+        if chosen is not None:
+            return chosen
+        owners = [one for one in plan.actions if one.owner == label]
+        before = sorted(
+            {
+                one.owner
+                for one in plan.actions
+                if one.id in outcome.would_run and one.owner != label
+            }
+        )
+        status = "would run" if owners else "cached"
+        return Explanation(label, status, "", (), "", tuple(before))
+
+    def _explained(self, action: Action, outcome: Outcome, past: list[Record]) -> Explanation:
+        now = outcome.manifests[action.id]
+        label = action.owner
+        would = action.id in outcome.would_run
+        if not past:
+            return Explanation(label, "never built" if would else "cached", "", (), "", ())
+        newest = past[0]
+        if would and newest.key != outcome.keys[action.id]:
+            old = self._store.manifest(newest.key)
+            found = differences(manifests.decode(old), manifests.decode(now)) if old else ()
+            return Explanation(label, "would run", newest.when, tuple(found), newest.when, ())
+        status = "would run" if would else "cached"
+        if not past[1:]:
+            return Explanation(label, status, newest.when, (), "", ())
+        old, new = self._store.manifest(past[1].key), self._store.manifest(newest.key)
+        found = differences(manifests.decode(old), manifests.decode(new)) if old and new else ()
+        return Explanation(label, status, newest.when, tuple(found), past[1].when, ())
+
+    def schedule(self, plan: Plan, request: Request, *, quiet: bool = False) -> Outcome:
+        """Bring every action of `plan` to its end; return what was reached.
+
+        Raises HostError, before anything runs, for what this host cannot give to an action.
+        """
+        memory = _host_memory()
+        for action in plan.actions:
+            if isinstance(action.does, Run) and action.does.memory > memory:
+                raise HostError(
+                    f"`{action.owner}` asks for {action.does.memory >> 20} MiB of memory, "
+                    f"and this host has {memory >> 20} MiB"
+                )
+        if not request.dry_run:
+            self._require_gpus(plan, request)
+        wanted = {path for label in plan.requested for path in plan.targets[label].outputs}
+        on_gpus = any(isinstance(one.does, Run) and one.does.gpus for one in plan.actions)
+        settings = Settings(
+            self._config.jobs,
+            keep_going=self._config.keep_going,
+            dry_run=request.dry_run,
+            rerun=frozenset(plan.requested) if request.rerun else frozenset(),
+            wanted=frozenset(wanted),
+            platform=platform_id(),
+            salt=self._config.salt,
+            memory=memory,
+            gpus=len(self._gpus.found) if on_gpus and not request.dry_run else 0,
+        )
+        emit = (lambda _: None) if quiet else self._emit
+        host = self.host(logs=not request.dry_run, keeps_failed=request.keep_sandbox)
+        scheduler = Scheduler(
+            plan,
+            settings=settings,
+            worker=self.worker(host),
+            sources=self._sources,
+            emit=emit,
+            reason=self._reason,
+        )
+        self._end = scheduler.close
+        return scheduler.run()
+
+    def _require_gpus(self, plan: Plan, request: Request) -> None:
+        """Make sure that this host has the GPUs of all actions that will have to run.
+
+        Those whose results are known need none: a laptop uses what a server trained.
+        """
+        lacking = {
+            action.id: f"`{action.owner}` needs {wish}, and {lack}"
+            for action in plan.actions
+            if isinstance(action.does, Run) and action.does.gpus
+            for wish in [parse_wish(action.does.gpus)]
+            for alike in [action.does.determinism == "bitwise"]
+            if (lack := self._gpus.lack(wish, alike=alike))
+        }
+        if not lacking:
+            return
+        would = self.schedule(plan, replace(request, dry_run=True), quiet=True).would_run
+        for id_, message in lacking.items():
+            if id_ in would:
+                raise HostError(
+                    message,
+                    hints=("build it where there is one: its result serves here too",),
+                )
+
+    def host(self, *, logs: bool, keeps_failed: bool = False) -> Host:
+        """Return what this host lends to actions; with `logs`, ready to run some."""
+        downloads = os.path.join(self._config.cache_dir, "downloads")
+        folder = ""
+        if logs:
+            folder = self._store.run_folder(self._invocation)
+            os.makedirs(downloads, mode=0o700, exist_ok=True)
+        return Host(
+            self._workspace.root,
+            self._workspace.rules_root(),
+            folder,
+            downloads,
+            self._tool,
+            self._config.caller_env,
+            self._gpus,
+            keeps_failed,
+        )
+
+    def worker(self, host: Host) -> Worker:
+        """Return what does actions on `host`, with the store and the executor of this build."""
+        return Worker(self._store, self._executor, host=host, watcher=self._sources)
+
+    def facts(self, action: Action, outcome: Outcome, worker: Worker) -> manifests.Manifest:
+        """Return the facts of an action, all of whose inputs have been made or read."""
+        inputs = {path: outcome.contents[path] for path in action.inputs}
+        return worker.facts(action, inputs, platform_id(), self._config.salt)
+
+    def place(self, result: Result, path: str) -> str | None:
+        """Return the absolute path of an output in the store, None when its bytes are lost."""
+        return self._store.place(result.tree, path)
+
+    def settle(self, plan: Plan, outcome: Outcome) -> None:
+        """Write history, and make durable what was made."""
+        self._record(plan, outcome)
+        self._sources.save()
+        self._end()
+        if outcome.ran:
+            self._store.sync()
+
+    def _tool(self, name: str) -> Tool:
+        found = self._tools.get(name)
+        if found is None:
+            found = self._tools[name] = self._toolchain.resolve(name)
+        return found
+
+    def _reason(self, action: Action, manifest: bytes) -> str:
+        """Say in a few words why `action` has no known result."""
+        past = self._records.latest(self._workspace.root, action.id, n=1, ran_only=False)
+        old = self._store.manifest(past[0].key) if past else None
+        if old is None:
+            return "never built here"
+        found = differences(manifests.decode(old), manifests.decode(manifest))
+        return reason(found) if found else "its result is no longer in the cache"
+
+    def _record(self, plan: Plan, outcome: Outcome) -> None:
+        """Keep what ran, failures included, in the history."""
+        ran = [one for one in plan.actions if one.id in outcome.ran or one.id in outcome.failed]
+        if not ran:
+            return
+        commit = commit_of(self._workspace.root)
+        self._records.append(
+            Record(
+                invocation=self._invocation,
+                workspace=self._workspace.root,
+                label=action.owner,
+                action=action.id,
+                mnemonic=action.mnemonic,
+                key=outcome.keys.get(action.id, ""),
+                ran=True,
+                seconds=result.seconds if result else outcome.failed[action.id].seconds,
+                metrics=result.metrics if result else None,
+                failed=result is None,
+                log=outcome.logs.get(action.id, ""),
+                name=self._config.name,
+                commit=commit.hash if commit else "",
+                dirty=commit.dirty if commit else False,
+            )
+            for action in ran
+            for result in [outcome.results.get(action.id)]
+        )
+
+
+def statuses(plan: Plan, outcome: Outcome) -> dict[str, str]:
+    """Return for each target, dependencies first, what became of it."""
+    labels: dict[str, str] = {}
+    for label, target in plan.targets.items():
+        ids = target.actions
+        if any(id_ in outcome.failed for id_ in ids):
+            labels[label] = "failed"
+        elif any(id_ in outcome.skipped for id_ in ids) or (
+            not ids and any(labels.get(dep) in {"failed", "skipped"} for dep in target.deps)
+        ):
+            labels[label] = "skipped"
+        elif any(id_ in outcome.ran or id_ in outcome.would_run for id_ in ids):
+            labels[label] = "ran"
+        else:
+            labels[label] = "cached"
+    return labels
+
+
+def _having(labels: Mapping[str, str], status: str) -> tuple[str, ...]:
+    return tuple(label for label, found in labels.items() if found == status)
+
+
+def _metrics(plan: Plan, outcome: Outcome) -> dict[str, dict[str, Json]]:
+    found: dict[str, dict[str, Json]] = {}
+    for label, target in plan.targets.items():
+        for id_ in target.actions:
+            result = outcome.results.get(id_)
+            if result is not None and result.metrics is not None:
+                found[label] = result.metrics
+    return found
+
+
+def _exit_code(outcome: Outcome) -> int:
+    if outcome.interrupted:
+        return Interrupted.exit_code
+    kinds = {failure.kind for failure in outcome.failed.values()}
+    if not kinds:
+        return 0
+    if "host" in kinds:
+        return HostError.exit_code
+    return 3 if kinds == {"gate"} else 1
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
