@@ -104,7 +104,7 @@ class Invocation:
         """Yield what does actions of the plan for `request` once more, and that plan."""
         executor = self._executor()
         try:
-            plan = self._plan(request).plan
+            plan = self.planned(request).plan
             with self._opened() as (store, records):
                 build = self._assembly(store, executor, records)
                 yield Repetition(build, plan, emit=self._emit), plan
@@ -114,7 +114,7 @@ class Invocation:
     @contextmanager
     def known(self, text: str, package: str) -> Iterator[Known]:
         """Yield what is known of the target `text` without running anything."""
-        plan = self._plan(Request((str(parse_label(text, package=package)),))).plan
+        plan = self.planned(Request((str(parse_label(text, package=package)),))).plan
         executor = self._executor()
         try:
             with self._opened() as (store, records):
