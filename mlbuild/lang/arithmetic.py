@@ -115,11 +115,13 @@ def remainder(a: Any, b: Any) -> Any:
 
 
 def _modulo(a: float, b: float) -> float:
-    """Return what is left of a: with the sign of b, or zero with that of a."""
+    """Return what is left of a, with the sign of b; a zero is positive."""
     if a - a != 0:
         return float("nan")
     rest = fmod(a, b)
-    return rest + b if rest and (rest < 0) != (b < 0) else rest
+    if not rest:
+        return 0.0
+    return rest + b if (rest < 0) != (b < 0) else rest
 
 
 def bit_and(a: Any, b: Any) -> Any:
