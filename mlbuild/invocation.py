@@ -177,14 +177,14 @@ class Invocation:
     def _executor(self) -> Executor:
         """Return what runs actions: those with an image in Docker, where the settings let it."""
         from mlbuild.exec.choice import Choice  # noqa: PLC0415 - start-up
-        from mlbuild.exec.docker import Docker  # noqa: PLC0415 - start-up
 
         wish = self._config.executor
         host = self._host_executor()
         if wish not in {"auto", "docker"}:
             return host
         folder = os.path.join(self._config.cache_dir, "sandbox")
-        choice = Choice(host, Docker(folder, self._config.environ), insist=wish == "docker")
+        environ = self._config.environ
+        choice = Choice(host, folder=folder, environ=environ, insist=wish == "docker")
         if wish == "docker" and (why_not := choice.available()):
             choice.close()
             raise HostError(f"Docker cannot be used: {why_not}", hints=(DOCTOR,))

@@ -68,14 +68,15 @@ class Locked:
 def locks_of(targets: Sequence[Target]) -> list[Lock]:
     """Return the locks that targets have, each once; of a `select`, all branches.
 
-    Raises InputError for a target whose lock says nothing of what it is made of.
+    A target whose lock says nothing of what it is made of is passed over, unless it is the only
+    one: then InputError is raised.
     """
     found: dict[tuple[str, str], Lock] = {}
     for target in targets:
         if "lock" not in target.attributes:
             continue
         for values in _branches(target):
-            lock = _lock(target, values)
+            lock = _lock(target, values, alone=len(targets) == 1)
             if lock is not None:
                 found.setdefault((lock.path, lock.image), lock)
     return list(found.values())
@@ -104,7 +105,7 @@ def _branches(target: Target) -> Iterator[dict[str, str]]:
         yield values
 
 
-def _lock(target: Target, values: Mapping[str, str]) -> Lock | None:
+def _lock(target: Target, values: Mapping[str, str], *, alone: bool) -> Lock | None:
     """Return the lock of one branch; None where there is nothing to resolve."""
     path = _path(values["lock"], target)
     image = values.get("image", "")
@@ -113,6 +114,8 @@ def _lock(target: Target, values: Mapping[str, str]) -> Lock | None:
     if "requirements" not in target.attributes or not path:
         return None
     if not values["requirements"]:
+        if not alone:
+            return None
         raise InputError(
             f"`{target.label}` does not say what its lock is made of",
             span=target.span,

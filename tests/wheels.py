@@ -154,7 +154,7 @@ def serving(folder: Path) -> Iterator[Index]:
             if self.command == "GET":
                 self.wfile.write(content)
 
-        do_HEAD = do_GET  # uv looks how large a wheel is
+        do_HEAD = do_GET  # noqa: N815 - uv looks how large a wheel is
 
         def log_message(self, *_: object) -> None:
             pass

@@ -4,27 +4,43 @@ What has an image goes to Docker where an engine answers, and else to the sandbo
 same files: so results are the same, and it does not matter for a key who made them.
 """
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Execution, Executor, Job
-from mlbuild.exec.docker import Docker
+
+
+class _Docker(Executor, Protocol):
+    """What Docker can do besides running jobs."""
+
+    def available(self) -> str: ...
 
 
 class Choice:
     """Runs jobs with an image in containers, all others by `other`."""
 
-    def __init__(self, other: Executor, docker: Docker, *, insist: bool) -> None:
-        """With `insist`, a job with an image runs in a container or not at all."""
-        self._other = other
-        self._docker = docker
-        self._insist = insist
-        self._why_not: str | None = None  # what keeps us from using Docker, once we have asked
+    def __init__(
+        self, other: Executor, *, folder: str, environ: Mapping[str, str], insist: bool
+    ) -> None:
+        """Docker may keep small files in `folder`; `environ` says which engine to use.
+
+        With `insist`, a job with an image runs in a container or not at all.
+        """
         self.name = other.name  # of the executor that ran the last job
         self.hermetic = other.hermetic
+        self._other = other
+        self._folder = folder
+        self._environ = environ
+        self._insist = insist
+        self._docker: _Docker | None = None  # made when the first job asks for it
+        self._why_not: str | None = None  # what keeps us from using it, once we have asked
+        self._is_cancelled = False
 
     def available(self) -> str:
         """Return "" when jobs with an image can run in containers, else the reason why not."""
         if self._why_not is None:
-            self._why_not = self._docker.available()
+            self._why_not = self._made().available()
         return self._why_not
 
     def run(self, job: Job) -> Execution:
@@ -35,12 +51,15 @@ class Choice:
 
     def cancel(self) -> None:
         """End every running command, now and with all its children; later `run`s end at once."""
-        self._docker.cancel()
+        self._is_cancelled = True
+        if self._docker is not None:
+            self._docker.cancel()
         self._other.cancel()
 
     def close(self) -> None:
         """Free what is held between runs."""
-        self._docker.close()
+        if self._docker is not None:
+            self._docker.close()
         self._other.close()
 
     def _chosen(self, job: Job) -> Executor:
@@ -49,10 +68,20 @@ class Choice:
             return self._other
         why_not = self.available()
         if not why_not:
-            return self._docker
+            return self._made()
         if self._insist:
             raise HostError(
                 f"`{job.action.owner}` cannot run in a container: {why_not}",
                 hints=("`--executor sandbox` runs it here, on the same files of its image",),
             )
         return self._other
+
+    def _made(self) -> _Docker:
+        if self._docker is None:
+            from mlbuild.exec.docker import Docker  # noqa: PLC0415 - start-up: few builds need it
+
+            made = Docker(self._folder, self._environ)
+            self._docker = made
+            if self._is_cancelled:  # meanwhile, by a signal
+                made.cancel()
+        return self._docker

@@ -7,7 +7,6 @@ be one.
 
 import os
 import re
-import secrets
 from dataclasses import dataclass, field
 
 from mlbuild.errors import InputError
@@ -59,5 +58,5 @@ def command_of(argv: list[str], root: Root) -> Command:
     shell = os.path.realpath(f"{root.files}/bin/sh")
     if os.path.basename(shell) not in _SHELLS or not os.path.isfile(shell):
         return Command(argv[0], argv)
-    mark = f"mlbuild-{secrets.token_hex(8)}"
+    mark = f"mlbuild-{os.urandom(8).hex()}"
     return Command(argv[0], ["/bin/sh", "-c", _MERGE, mark, *argv], mark)

@@ -99,9 +99,9 @@ def platform_words(path: str) -> list[str]:
     with open(path, encoding="utf-8") as file:
         found = json.load(file)
     markers = found["markers"]
-    name = next(
-        tag.split("-")[2].removesuffix("_" + markers["platform_machine"]) for tag in found["tags"]
-    )
+    platforms = dict.fromkeys(tag.split("-")[2] for tag in found["tags"])
+    names = [one.removesuffix("_" + markers["platform_machine"]) for one in platforms]
+    name = next((one for one in names if one.startswith(("many", "musl"))), "linux")
     glibc = re.fullmatch(r"manylinux_2_(\d+)", name)
     if glibc:  # uv knows some of them by name
         known = max(one for one in KNOWN_GLIBC if one <= max(int(glibc[1]), KNOWN_GLIBC[0]))
@@ -156,7 +156,9 @@ def guilty(said: str, lines: list[str]) -> str:
     """Return the package that uv speaks of, as `name==version`; "" when that is not clear."""
     pins = [line.split(" ", 1)[0] for line in lines]
     folded = said.lower().replace("_", "-")
-    exact = [pin for pin in pins if re.search(rf"(?<![\w-]){re.escape(pin.lower())}", folded)]
+    exact = [
+        pin for pin in pins if re.search(rf"(?<![\w-]){re.escape(pin.lower())}(?![\w+.]\w)", folded)
+    ]
     if exact or len(pins) == 1:
         return (exact or pins)[0]
     names = [pin for pin in pins if re.search(rf"(?<![\w-]){re.escape(name_of(pin))}\b", folded)]

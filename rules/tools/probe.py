@@ -77,9 +77,10 @@ def tags() -> "list[str]":
 
 
 def linux(machine: str) -> "Iterator[str]":
-    """Yield the names of this platform, the newest first."""
+    """Yield the names of this platform, the most particular first."""
     if sys.maxsize < 2**32:
         machine = {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine)
+    yield f"linux_{machine}"
     glibc = c_library()
     if glibc:
         for minor in range(glibc, OLDEST.get(machine, 17) - 1, -1):
@@ -89,7 +90,6 @@ def linux(machine: str) -> "Iterator[str]":
     else:
         for minor in range(musl(machine), -1, -1):
             yield f"musllinux_1_{minor}_{machine}"
-    yield f"linux_{machine}"
 
 
 def c_library() -> int:

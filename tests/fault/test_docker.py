@@ -1,5 +1,6 @@
 """What can go wrong with a Docker Engine: each thing has its name, and nothing is left behind."""
 
+import gc
 import json
 import os
 import shutil
@@ -124,6 +125,9 @@ def test_an_engine_that_dies_is_named(own_engine: docker.Engine, tmp_path: Path)
     (error,) = errors
     assert isinstance(error, HostError)
     assert "engine" in str(error).lower()
+    del error
+    errors.clear()
+    gc.collect()
 
 
 def test_containers_of_a_killed_mlbuild_are_swept_by_the_next(

@@ -1,7 +1,6 @@
 """Images as environments: what runs in them gives the same in the sandbox and in Docker."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from mlbuild.errors import HostError
 from mlbuild.exec.bubblewrap import Bubblewrap
-from mlbuild.exec.docker_registry import resolve_tag
 from tests import docker
 from tests.docker import Registry
 from tests.harness import REPOSITORY, Build
@@ -265,11 +262,21 @@ def test_a_tag_is_resolved_to_the_digest_that_the_registry_has(
     registry: Registry, image: Path
 ) -> None:
     name, digest = registry.push(image)
-    rules = str(REPOSITORY / "rules")
+    program = REPOSITORY / "rules/tools/image/image_pull.py"
 
-    assert resolve_tag(f"{name}:1", rules_root=rules, environ=os.environ) == digest
-    with pytest.raises(HostError, match=r"has no manifest `2`"):
-        resolve_tag(f"{name}:2", rules_root=rules, environ=os.environ)
+    known, unknown = (
+        subprocess.run(
+            [sys.executable, program, "--resolve", f"{name}:{tag}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for tag in (1, 2)
+    )
+
+    assert known.stdout == f"{digest}\n"
+    assert unknown.returncode == 1
+    assert "the registry has no manifest `2`" in unknown.stderr
 
 
 DOCKERFILE = """

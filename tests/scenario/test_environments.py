@@ -11,7 +11,7 @@ import pytest
 
 from mlbuild.exec.bubblewrap import Bubblewrap
 from tests import docker
-from tests.harness import Build
+from tests.harness import REPOSITORY, Build
 from tests.wheels import Index, Packed, sdist, serving, wheel
 
 NO_SANDBOX = Bubblewrap("").available()
@@ -590,3 +590,22 @@ def test_an_environment_may_stand_on_an_image(env: Build, index: Index, image: P
 
     assert shown(env) == ["ant 1.0", "yes"]
     assert (env.root / "mlbuild-out/env/packages/__pycache__").is_dir()
+
+
+# ---------------------------------------------------------------------------------------------
+# the example
+
+
+def test_the_example_builds_with_either_lock_and_its_locks_are_up_to_date(tmp_path: Path) -> None:
+    shutil.copytree(
+        REPOSITORY / "examples/environments",
+        tmp_path / "example",
+        ignore=shutil.ignore_patterns("mlbuild-out", ".mlbuild"),
+    )
+    build = Build(tmp_path / "example", cache=tmp_path / "cache")
+
+    build("//...")
+    assert json.loads(build.output("packages/packages.json")).keys() == {"iniconfig"}
+    build("//...", "--config", "full")
+    assert json.loads(build.output("packages/packages.json")).keys() == {"iniconfig", "pluggy"}
+    assert build.run("lock", "--check").code == 0
