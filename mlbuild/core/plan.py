@@ -145,7 +145,9 @@ def _unpacked(packed: tuple[Any, ...]) -> Run | Write | Verify:
         return Write(*values)
     if kind == "verify":
         return Verify(*values)
-    values[0] = tuple([_unpacked_word(word) for word in values[0]])
+    values[0] = tuple(
+        [(word,) if type(word) is str else _unpacked_word(word) for word in values[0]]
+    )
     values[1] = tuple([(name, _unpacked_word(word)) for name, word in values[1]])
     return Run(*values)
 

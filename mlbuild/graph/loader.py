@@ -245,7 +245,7 @@ def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f"cannot read `{shown}`: {error.strerror}", span=span) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"`{shown}` is not a regular file", span=span)
@@ -255,7 +255,10 @@ def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
                 span=span,
                 hints=("split it into packages, or generate the targets with a function",),
             )
-        return file.read()
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 def _joined(folder: str, name: str) -> str:

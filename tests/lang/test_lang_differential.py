@@ -78,8 +78,19 @@ def compare(source: str, written: str) -> None:
         return
     known = mine is None and any(re.search(one, written) for one in IT_ACCEPTS.values())
     known |= other is None and any(re.search(one, objection) for one in IT_REFUSES.values())
+    known |= bool(mine and other and FLOAT.search(mine)) and prints_wrongly(source, str(mine))
     shown = [str(one)[:500] for one in (mine, complaint, other, objection)]
     assert known, "{}ours: {} {}\ntheirs: {} {}".format(source, *shown)
+
+
+def prints_wrongly(source: str, mine: str) -> bool:
+    """Say whether the other implementation has our value and only writes it down otherwise.
+
+    It loses digits of floats such as 4.9999995e+12, which it prints as 4e+12.
+    """
+    head, _, printed = source.rpartition("found = repr(")
+    value = printed.removesuffix(")\n")
+    return theirs(f"{head}found = ({value}) == ({mine})\n")[0] == "True"
 
 
 def rounded(text: str | None) -> str | None:

@@ -124,7 +124,7 @@ def test_the_wheel_holds_the_rules_and_the_grammar(tmp_path: Path) -> None:
         names = set(archive.namelist())
     shipped = {f"mlbuild/_rules/{path.relative_to(REPOSITORY / 'rules')}" for path in _rules()}
     assert shipped <= names
-    assert "mlbuild/lang/grammar.lark" in names
+    assert "mlbuild/lang/tables.json" in names
     assert not {name for name in names if name.startswith(("tests", "bench"))}
 
 
