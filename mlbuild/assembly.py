@@ -4,13 +4,14 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from mlbuild import plans
 from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Json, Run
+from mlbuild.core.action import Action, Run
 from mlbuild.core.event import (
     BuildFinished,
     Event,
@@ -20,22 +21,26 @@ from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Result
 from mlbuild.delivery import Delivery
-from mlbuild.errors import HostError, Interrupted
+from mlbuild.errors import HostError
 from mlbuild.exec.base import Executor, Tool
 from mlbuild.exec.gpus import Gpus
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.exec.view import on_host
+from mlbuild.far import Far, Moved
 from mlbuild.history.commit import commit_of
 from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.host import Host
-from mlbuild.scheduler import Outcome, Scheduler, Settings
+from mlbuild.outcome import Outcome, Settings
+from mlbuild.reached import reached, seconds_of
+from mlbuild.scheduler import Scheduler
 from mlbuild.sources import Sources
 from mlbuild.stamps import StatIndex
+from mlbuild.store import files, uses
 from mlbuild.store.disk import DiskStore
 from mlbuild.unchanged import Trace
-from mlbuild.worker import Worker
+from mlbuild.worker import Worker, unsealed
 from mlbuild.workspace import Workspace
 
 
@@ -84,8 +89,18 @@ class Assembly:
         self._executor = executor
         self._records = records
         self._outcome = Outcome()
+        self._uses = ""  # the file that says what this build rests on
         self._end: Callable[[], None] = lambda: None  # waits for what a schedule leaves behind
         self._delivery = Delivery(store, workspace.out)
+        self._far: Far | None = None
+        if config.sharing.used:
+            self._far = Far(
+                config.sharing,
+                root=store.root,
+                environ=config.environ,
+                log=self._courier_log,
+                emit=emit,
+            )
         search = config.environ.get("PATH", "")
         self._gpus = Gpus(search)
         self._toolchain = Toolchain(os.path.join(config.cache_dir, "tools"), search=search)
@@ -101,26 +116,34 @@ class Assembly:
     def run(self, plan: Plan, request: Request, *, started: float) -> BuildFinished:
         """Schedule `plan`, deliver its outputs, write history; return what was reached."""
         outcome = self._outcome = self.schedule(plan, request)
-        labels = statuses(plan, outcome)
-        done = [one for one in plan.requested if labels[one] in {"ran", "cached"}]
-        finished = BuildFinished(
-            ran=_having(labels, "ran"),
-            cached=_having(labels, "cached"),
-            fetched=(),
-            failed=_having(labels, "failed"),
-            skipped=_having(labels, "skipped"),
-            outputs={} if request.dry_run else self._delivery.deliver(plan, outcome.results, done),
-            metrics=_metrics(plan, outcome),
-            exit_code=_exit_code(outcome),
-            dry_run=request.dry_run,
+        finished = reached(plan, outcome, dry_run=request.dry_run)
+        if request.dry_run:
+            return replace(finished, seconds=round(time.monotonic() - started, 3))
+        there = {*finished.ran, *finished.cached, *finished.fetched}
+        done = [label for label in plan.requested if label in there]
+        outputs = self._delivery.deliver(plan, outcome.results, done)
+        self._note_uses(request, outcome)
+        moved = self.settle(plan, outcome)
+        return replace(
+            finished,
+            outputs=outputs,
+            seconds=round(time.monotonic() - started, 3),
+            down=moved.down,
+            up=moved.up,
+            uploads_left=moved.left,
+            uploads_go_on=moved.goes_on,
         )
-        if not request.dry_run:
-            self.settle(plan, outcome)
-        return replace(finished, seconds=round(time.monotonic() - started, 3))
 
-    def repeatable(self, request: Request) -> bool:
+    @property
+    def worth(self) -> float:
+        """Seconds that it took to make everything that takes part."""
+        return seconds_of(self._outcome, self._outcome.results.keys())
+
+    def repeatable(self, request: Request, plan: Plan) -> bool:
         """Say whether the same request, nothing changed, may get the same answer unseen."""
         outcome = self._outcome
+        if any(isinstance(one.does, Run) and one.does.cache == "off" for one in plan.actions):
+            return False
         return not (
             request.dry_run
             or request.rerun
@@ -133,6 +156,7 @@ class Assembly:
     def trace(self, planned: plans.Planned, *, since: int) -> Trace:
         """Return everything on disk that the answer rests on."""
         trace = Trace(since)
+        trace.uses = self._uses
         root, rules = self._workspace.root, self._workspace.rules_root()
         trace.files.update(planned.files)
         trace.files.add(sys.executable)
@@ -160,7 +184,7 @@ class Assembly:
 
     def explain(self, plan: Plan, label: str) -> Explanation:
         """Compare the newest manifest of a target with the one before, or with today's."""
-        outcome = self.schedule(plan, Request((label,), dry_run=True), quiet=True)
+        outcome = self.schedule(plan, Request((label,), dry_run=True), quiet=True, alone=True)
         actions = [one for one in plan.actions if one.owner == label and one.id in outcome.keys]
         chosen: Explanation | None = None
         for action in actions:
@@ -199,10 +223,20 @@ class Assembly:
         found = differences(manifests.decode(old), manifests.decode(new)) if old and new else ()
         return Explanation(label, status, newest.when, tuple(found), past[1].when, ())
 
-    def schedule(self, plan: Plan, request: Request, *, quiet: bool = False) -> Outcome:
+    def schedule(
+        self,
+        plan: Plan,
+        request: Request,
+        *,
+        quiet: bool = False,
+        alone: bool = False,
+        near: AbstractSet[str] = frozenset(),
+    ) -> Outcome:
         """Bring every action of `plan` to its end; return what was reached.
 
-        Raises HostError, before anything runs, for what this host cannot give to an action.
+        `alone` it looks for results in the local store only. The artifacts `near` will have their
+        bytes there, like all that is requested. Raises HostError, before anything runs, for what
+        this host cannot give to an action.
         """
         memory = _host_memory()
         for action in plan.actions:
@@ -213,7 +247,7 @@ class Assembly:
                 )
         if not request.dry_run:
             self._require_gpus(plan, request)
-        wanted = {path for label in plan.requested for path in plan.targets[label].outputs}
+        wanted = {path for label in plan.requested for path in plan.targets[label].outputs} | near
         on_gpus = any(isinstance(one.does, Run) and one.does.gpus for one in plan.actions)
         settings = Settings(
             self._config.jobs,
@@ -235,6 +269,7 @@ class Assembly:
             sources=self._sources,
             emit=emit,
             reason=self._reason,
+            far=None if alone else self._far,
         )
         self._end = scheduler.close
         return scheduler.run()
@@ -293,13 +328,36 @@ class Assembly:
         """Return the absolute path of an output in the store, None when its bytes are lost."""
         return self._store.place(result.tree, path)
 
-    def settle(self, plan: Plan, outcome: Outcome) -> None:
-        """Write history, and make durable what was made."""
+    def settle(self, plan: Plan, outcome: Outcome) -> Moved:
+        """Write history, make durable what was made, and leave uploads as it is wished."""
         self._record(plan, outcome)
         self._sources.save()
         self._end()
         if outcome.ran:
             self._store.sync()
+        return self._far.settle(interrupted=outcome.interrupted) if self._far else Moved()
+
+    def close(self) -> None:
+        """Give up what is not settled."""
+        if self._far is not None:
+            self._far.close()
+
+    def _note_uses(self, request: Request, outcome: Outcome) -> None:
+        """Tell the store which results this build rests on, so that they stay."""
+        keys = [
+            outcome.keys[id_] if result.hermetic else unsealed(outcome.keys[id_])
+            for id_, result in outcome.results.items()
+            if id_ in outcome.keys
+        ]
+        words = (request.package, *request.patterns)
+        with files.disk_errors(self._store.root):
+            root = self._workspace.root
+            self._uses = uses.note(self._store.private, workspace=root, request=words, keys=keys)
+
+    def _courier_log(self) -> str:
+        return os.path.join(
+            os.path.dirname(self._store.run_folder(self._invocation)), "courier.log"
+        )
 
     def _tool(self, name: str) -> Tool:
         found = self._tools.get(name)
@@ -342,49 +400,6 @@ class Assembly:
             for action in ran
             for result in [outcome.results.get(action.id)]
         )
-
-
-def statuses(plan: Plan, outcome: Outcome) -> dict[str, str]:
-    """Return for each target, dependencies first, what became of it."""
-    labels: dict[str, str] = {}
-    for label, target in plan.targets.items():
-        ids = target.actions
-        if any(id_ in outcome.failed for id_ in ids):
-            labels[label] = "failed"
-        elif any(id_ in outcome.skipped for id_ in ids) or (
-            not ids and any(labels.get(dep) in {"failed", "skipped"} for dep in target.deps)
-        ):
-            labels[label] = "skipped"
-        elif any(id_ in outcome.ran or id_ in outcome.would_run for id_ in ids):
-            labels[label] = "ran"
-        else:
-            labels[label] = "cached"
-    return labels
-
-
-def _having(labels: Mapping[str, str], status: str) -> tuple[str, ...]:
-    return tuple(label for label, found in labels.items() if found == status)
-
-
-def _metrics(plan: Plan, outcome: Outcome) -> dict[str, dict[str, Json]]:
-    found: dict[str, dict[str, Json]] = {}
-    for label, target in plan.targets.items():
-        for id_ in target.actions:
-            result = outcome.results.get(id_)
-            if result is not None and result.metrics is not None:
-                found[label] = result.metrics
-    return found
-
-
-def _exit_code(outcome: Outcome) -> int:
-    if outcome.interrupted:
-        return Interrupted.exit_code
-    kinds = {failure.kind for failure in outcome.failed.values()}
-    if not kinds:
-        return 0
-    if "host" in kinds:
-        return HostError.exit_code
-    return 3 if kinds == {"gate"} else 1
 
 
 def _host_memory() -> int:

@@ -1,9 +1,10 @@
 """Config: the settings of one run, frozen, each with the place it came from.
 
-Flag > `MLBUILD_*` > `mlbuild.local.toml` > `mlbuild.toml` > the user's `config.toml` > default.
-The settings of a named config, `[config.NAME]`, stand between the variables and the files.
-Nothing else reads the environment of the process. What decides whom to trust, such as the place of
-the cache, is taken from the user and never from the workspace.
+Flag > `MLBUILD_*` > `mlbuild.local.toml` > `mlbuild.toml` > the user's `config.toml` > the
+machine's > default. The settings of a named config, `[config.NAME]`, stand between the variables
+and the files. Nothing else reads the environment of the process. What decides whom to trust, such
+as the place of the cache, is taken from the user and never from the workspace, which can only
+offer it (`trust.py`).
 """
 
 import os
@@ -11,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlbuild.core.limits import AUTO
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.settings import SETTINGS, Value, coerced, listed
 from mlbuild.settings_file import SettingsFile, flag_name, read_settings
+from mlbuild.sharing import Sharing, exposed, scope_of
+from mlbuild.trust import Offer, accepted, answer_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +31,38 @@ class Config:
     color: str
     salt: str
     cache_dir: str  # absolute
+    max_size: str = AUTO  # of the local store, as `limits.py` reads it
+    max_age: str = AUTO
+    sharing: Sharing = field(default_factory=Sharing)
     requires: str = ""
     configs: tuple[str, ...] = ()  # the named configs in use
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what `select` looks at
     origins: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    offer: Offer | None = None  # what the workspace offers
+    accepted: bool = False  # whether the user said yes to that
 
     def value(self, key: str) -> Value:
         """Return the value of a setting by its key, such as `build.jobs`."""
-        found: Value = getattr(self, _FIELDS[key])
+        section, _, name = key.partition(".")
+        ours = section == "cache" and key not in _FIELDS
+        found: Value = getattr(self.sharing, name) if ours else getattr(self, _FIELDS[key])
         return found
 
     def origin(self, key: str) -> str:
         """Say where a setting or `flags.NAME` comes from: "default", a flag, a variable, a file."""
         return self.origins.get(key, "default")
+
+    @property
+    def invitation(self) -> str:
+        """What to say of an offer that waits for an answer; "" when there is nothing to answer.
+
+        A user who named a shared cache, or wants none, has answered.
+        """
+        if self.offer is None or self.accepted or not (self.sharing.read or self.sharing.may_write):
+            return ""
+        first = "cache.url" if "cache.url" in self.offer.values else "cache.trusted_keys"
+        return self.offer.line if self.origin(first) == "default" else ""
 
     def caller_env(self, patterns: tuple[str, ...]) -> Mapping[str, str]:
         """Return the caller's variables that `patterns` name."""
@@ -57,6 +79,8 @@ _FIELDS = {
     "build.color": "color",
     "build.salt": "salt",
     "cache.dir": "cache_dir",
+    "cache.max_size": "max_size",
+    "cache.max_age": "max_age",
 }
 
 
@@ -98,18 +122,24 @@ def load(
     for name, file in files:
         values |= file.settings
         origins |= dict.fromkeys(file.settings, name)
+    offer, yes = _offered(root, files, environ)
+    if offer and yes:
+        values |= offer.values
+        origins |= dict.fromkeys(offer.values, "mlbuild.toml, accepted")
     stronger, said = _outside(environ, flags)
     used = stronger.get("build.config", values.get("build.config", ()))
     assert isinstance(used, tuple)
+    chooser = said.get("build.config", origins.get("build.config", ""))
     selected: dict[str, tuple[str, ...]] = {}
     for config in dict.fromkeys(used):
-        _check_known(config, files, said.get("build.config", origins.get("build.config", "")))
+        _check_known(config, files, chooser)
         for name, file in files:
             found = file.configs.get(config)
             if found is not None:
                 origin = f"[config.{config}] of {name}"
-                values |= found.settings
-                origins |= dict.fromkeys(found.settings, origin)
+                set_ = _permitted(found.settings, chooser)
+                values |= set_
+                origins |= dict.fromkeys(set_, origin)
                 selected |= {flag: (text,) for flag, text in found.flags.items()}
                 origins |= {f"flags.{flag}": origin for flag in found.flags}
     values |= stronger
@@ -131,13 +161,67 @@ def load(
         "build.color": lambda: "auto",
         "build.salt": str,
         "cache.dir": lambda: _default_cache(environ),
+        "cache.max_size": lambda: AUTO,
+        "cache.max_age": lambda: AUTO,
     }
+    if "cache.scope" not in values:
+        values["cache.scope"], origins["cache.scope"] = scope_of(environ)
+    if "cache.upload" not in values and environ.get("CI", "").lower() not in {"", "0", "false"}:
+        values["cache.upload"], origins["cache.upload"] = "wait", "CI"  # what goes on dies with it
     chosen: dict[str, Any] = {
-        _FIELDS[key]: values[key] if key in values else default()
-        for key, default in defaults.items()
+        key: values[key] if key in values else default() for key, default in defaults.items()
     }
-    chosen["cache_dir"] = _absolute(chosen["cache_dir"], environ, origins.get("cache.dir", ""))
-    return Config(**chosen, flags=selected | facts, origins=origins, environ=dict(environ))
+    chosen |= {key: value for key, value in values.items() if key.startswith("cache.")}
+    for key in chosen:
+        if SETTINGS[key].path and chosen[key]:
+            chosen[key] = _absolute(key, chosen[key], environ=environ, origin=origins.get(key, ""))
+    shared = {key[len("cache.") :]: chosen.pop(key) for key in list(chosen) if key not in _FIELDS}
+    return Config(
+        **{_FIELDS[key]: value for key, value in chosen.items()},
+        sharing=_safe(Sharing(**shared)),
+        flags=selected | facts,
+        origins=origins,
+        environ=dict(environ),
+        offer=offer,
+        accepted=yes,
+    )
+
+
+def _offered(
+    root: str, files: list[tuple[str, SettingsFile]], environ: Mapping[str, str]
+) -> tuple[Offer | None, bool]:
+    """Return what the files of the workspace offer, and whether the user said yes to it."""
+    values: dict[str, Value] = {}
+    for _, file in files:
+        values |= file.offers
+    if not values:
+        return None, False
+    offer = Offer(root, values)
+    return offer, accepted(offer, user_folder(environ))
+
+
+def _permitted(settings: Mapping[str, Value], chooser: str) -> Mapping[str, Value]:
+    """Return those settings of a named config that it may set.
+
+    A workspace that chooses one of the user's configs does not reach what only the user decides.
+    """
+    if chooser not in _OURS:
+        return settings
+    return {
+        key: value
+        for key, value in settings.items()
+        if not (SETTINGS[key].personal or SETTINGS[key].offered)
+    }
+
+
+def _safe(sharing: Sharing) -> Sharing:
+    """Refuse to send secrets over a connection that others can read."""
+    if named := exposed(sharing):
+        raise InputError(
+            f"{named} would travel unprotected to `{sharing.url}`",
+            hints=("use `grpcs://` or `https://`",),
+        )
+    return sharing
 
 
 def _outside(
@@ -177,7 +261,16 @@ FLAGS: Mapping[str, str] = {
     "build.keep_going": "-k",
     "build.executor": "--executor",
     "build.color": "--color",
+    "cache.url": "--cache-url",
+    "cache.read": "--cache-read",
+    "cache.write": "--cache-write",
+    "cache.scope": "--cache-scope",
+    "cache.upload": "--upload",
+    "cache.max_size": "--max-size",
+    "cache.max_age": "--max-age",
 }
+_OURS = ("mlbuild.toml", "mlbuild.local.toml")  # the files of a workspace
+MACHINE = "/etc/mlbuild/config.toml"  # settings of all users; MLBUILD_MACHINE_CONFIG is another
 
 
 def user_file(environ: Mapping[str, str]) -> str:
@@ -191,18 +284,24 @@ def user_file(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "mlbuild", "config.toml")
 
 
+def user_folder(environ: Mapping[str, str]) -> str:
+    """Return the folder of the user's settings, keys and answers, "" when there is no home."""
+    return os.path.dirname(user_file(environ))
+
+
 def settings_files(root: str, environ: Mapping[str, str]) -> list[str]:
     """Return the absolute paths that settings are read from, whether they exist or not."""
-    return [path for _, path, _ in _files(root, environ)]
+    answer = answer_file(root, user_folder(environ))
+    return [*(path for _, path, _ in _files(root, environ)), *([answer] if answer else ())]
 
 
 def _files(root: str, environ: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """Return the settings files, the weakest first: shown name, path, whether the workspace's."""
-    user = user_file(environ)
-    ours = [
-        (name, os.path.join(root, name), True) for name in ("mlbuild.toml", "mlbuild.local.toml")
+    outside = (environ.get("MLBUILD_MACHINE_CONFIG", MACHINE), user_file(environ))
+    return [
+        *((path, path, False) for path in outside if path.startswith("/")),
+        *((name, os.path.join(root, name), True) for name in _OURS),
     ]
-    return [(user, user, False), *ours] if user else ours
 
 
 def _cores() -> int:
@@ -225,15 +324,14 @@ def _default_cache(environ: Mapping[str, str]) -> str:
     return os.path.join(home, ".cache", "mlbuild", "v1")
 
 
-def _absolute(path: str, environ: Mapping[str, str], origin: str) -> str:
-    """Return the folder of the store without `~`; refuse one that depends on where you stand."""
+def _absolute(key: str, path: str, *, environ: Mapping[str, str], origin: str) -> str:
+    """Return the path that a setting names without `~`; refuse one that depends on the place."""
     if path == "~" or path.startswith("~/"):
         path = _home(environ) + path[1:]
     if not path.startswith("/"):
-        where = f" in {origin}" if origin and origin != "MLBUILD_CACHE_DIR" else ""
-        raise InputError(
-            f"`{origin if not where else 'cache.dir'}`{where} is not an absolute path: `{path}`"
-        )
+        variable = origin == SETTINGS[key].variable
+        named = f"`{origin}`" if variable else f"`{key}`" + (f" in {origin}" if origin else "")
+        raise InputError(f"{named} is not an absolute path: `{path}`")
     return os.path.normpath(path)
 
 

@@ -12,7 +12,6 @@ import gc
 import os
 import select
 import signal
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mlbuild.core.action import Action
 from mlbuild.core.event import Failure
 from mlbuild.errors import Interrupted
 from mlbuild.exec.prctl import adopt_orphans, follow_parent
+from mlbuild.frames import receive, send
 from mlbuild.tasks import (
     Answer,
     Asking,
@@ -36,7 +36,6 @@ from mlbuild.tasks import (
 )
 from mlbuild.worker import Worker
 
-_HEAD = struct.Struct("<I")
 _GO = b"go"
 
 
@@ -62,6 +61,7 @@ class Crew:
         self._old: set[int] = set()  # pids of members that know an earlier state of the sources
         self._ended: list[int] = []  # pids to be waited for
         self._poll = select.poll()
+        self._others: dict[int, int] = {}  # pipes of a process that is none of us
 
     def has_room(self) -> bool:
         """Say whether somebody is idle or can be hired."""
@@ -72,20 +72,20 @@ class Crew:
         member = self._idle.pop() if self._idle else self._hire()
         self._busy[task.action.id] = member
         with suppress(BrokenPipeError):  # dead: its pipe of answers says so
-            _send(member.orders, packed_task(task))
+            send(member.orders, packed_task(task))
 
     def grant(self, id_: str, *, go: bool) -> None:
         """Let an action that has asked begin, or give up."""
         with suppress(BrokenPipeError):
-            _send(self._busy[id_].orders, _GO if go else b"")
+            send(self._busy[id_].orders, _GO if go else b"")
 
     def answers(self, *, wait: bool) -> Iterator[Answer]:
         """Yield what members have to say; with `wait`, wait until one of them has."""
         for fd, _ in self._poll.poll(None if wait else 0):
             member = self._members.get(fd)
-            if member is None:  # let go meanwhile
+            if member is None:  # let go meanwhile, or none of us
                 continue
-            message = _receive(fd)
+            message = receive(fd)
             if message is None:
                 yield from self._mourn(member)
                 continue
@@ -97,6 +97,16 @@ class Crew:
                 else:
                     self._idle.append(member)
             yield answer
+
+    def heed(self, answers: int, *, orders: int) -> None:
+        """End waiting when the pipe `answers` has something too; let no member hold these two."""
+        self._poll.register(answers, select.POLLIN)
+        self._others[answers] = orders
+
+    def ignore(self, answers: int) -> None:
+        """Wait no more for a pipe that `heed` was told of."""
+        self._poll.unregister(answers)
+        del self._others[answers]
 
     def renew(self) -> None:
         """Have what comes next done by members that know the sources as they are now."""
@@ -110,7 +120,7 @@ class Crew:
             os.kill(member.pid, signal.SIGTERM)
         for member in self._busy.values():
             with suppress(BrokenPipeError):
-                _send(member.orders, b"")
+                send(member.orders, b"")
 
     def dismiss(self) -> None:
         """Let all members go; they make durable what they wrote."""
@@ -136,6 +146,8 @@ class Crew:
             for other in self._members.values():  # else a pipe would stay open without us
                 os.close(other.orders)
                 os.close(other.answers)
+            for fd in (*self._others, *self._others.values()):
+                os.close(fd)
             _serve(self._worker, self._actions, parent, orders=orders[0], answers=answers[1])
         os.close(orders[0])
         os.close(answers[1])
@@ -182,14 +194,14 @@ def _serve(
         follow_parent(parent, signal.SIGTERM)
 
         def tell(answer: Answer) -> None:
-            _send(answers, packed_answer(answer))
+            send(answers, packed_answer(answer))
 
         def ask(id_: str) -> None:
             tell(Asking(id_))
-            if _receive(orders) != _GO:
+            if receive(orders) != _GO:
                 raise Interrupted("the build was interrupted")
 
-        while order := _receive(orders):
+        while order := receive(orders):
             tell(worker.work(task_from(order, actions), tell=tell, ask=ask))
         worker.move_out()
         code = 0
@@ -197,25 +209,3 @@ def _serve(
         worker.move_out()
     finally:
         os._exit(code)  # not through what our parent would do at its end
-
-
-def _send(fd: int, message: bytes) -> None:
-    left = memoryview(_HEAD.pack(len(message)) + message)
-    while left:
-        left = left[os.write(fd, left) :]
-
-
-def _receive(fd: int) -> bytes | None:
-    """Return the next message, None at the end of all."""
-    head = _exactly(fd, _HEAD.size)
-    return _exactly(fd, _HEAD.unpack(head)[0]) if head is not None else None
-
-
-def _exactly(fd: int, size: int) -> bytes | None:
-    found = os.read(fd, size) if size else b""
-    while len(found) < size:
-        more = os.read(fd, size - len(found))
-        if not more:
-            return None
-        found += more
-    return found

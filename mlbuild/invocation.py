@@ -3,8 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 from mlbuild import __version__, plans
 from mlbuild.assembly import Assembly, Explanation, Request
@@ -23,10 +23,12 @@ from mlbuild.core.result import Result
 from mlbuild.errors import HostError, InputError
 from mlbuild.exec.base import Executor
 from mlbuild.history.records import Records
+from mlbuild.outcome import Outcome
 from mlbuild.repetition import Repetition
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore, open_store
 from mlbuild.unchanged import Trace
+from mlbuild.worker import unsealed
 from mlbuild.workspace import Workspace
 
 UNSEALED = "so results are marked `hermetic: false` and never shared"
@@ -46,6 +48,41 @@ class Known:
     records: Records
 
 
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """What is known of some targets and of all that they rest on, without anything running."""
+
+    plan: Plan
+    outcome: Outcome
+    store: DiskStore
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Where the results stand that are known, by action."""
+        keys, results = self.outcome.keys, self.outcome.results
+        return {
+            id_: keys[id_] if result.hermetic else unsealed(keys[id_])
+            for id_, result in results.items()
+            if id_ in keys
+        }
+
+    def unknown(self) -> list[str]:
+        """Return those of the targets of which something would have to run."""
+        would = self.outcome.would_run
+        return [
+            label
+            for label in self.plan.requested
+            if would & {*self.plan.targets[label].actions, *self.makers(label)}
+        ]
+
+    def makers(self, label: str) -> list[str]:
+        """Return the actions that make what a target delivers."""
+        producers = self.plan.producers()
+        outputs = self.plan.targets[label].outputs
+        found = [producers[path].id for path in outputs if path in producers]
+        return list(dict.fromkeys(found))
+
+
 class Invocation:
     """One run with its id, its logs and its events."""
 
@@ -59,6 +96,7 @@ class Invocation:
         self._since = time.time_ns()
         self.trace: Trace | None = None  # of a build whose answer may be given again
         self.labels: tuple[str, ...] = ()  # all that took part
+        self.worth = 0.0  # seconds that it took to make all that
         self.id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.getpid()}"
 
     def build(self, request: Request) -> BuildFinished:
@@ -70,6 +108,8 @@ class Invocation:
         try:
             name = executor.name
             self._emit(BuildStarted(self.id, request.patterns, self._config.jobs, name))
+            if self._config.invitation:
+                self._emit(Warned(self._config.invitation))
             planned = self.planned(request)
             plan = planned.plan
             self.labels = tuple(plan.targets)
@@ -78,9 +118,11 @@ class Invocation:
             self._emit(PlanReady(len(plan.targets), len(plan.actions)))
             with self._opened() as (store, records):
                 build = self._assembly(store, executor, records)
-                finished = build.run(plan, request, started=self._started)
-            if build.repeatable(request):
+                with closing(build):
+                    finished = build.run(plan, request, started=self._started)
+            if build.repeatable(request, plan):
                 self.trace = build.trace(planned, since=self._since)
+                self.worth = build.worth
         finally:
             executor.close()
         self._emit(finished)
@@ -107,7 +149,8 @@ class Invocation:
             plan = self.planned(request).plan
             with self._opened() as (store, records):
                 build = self._assembly(store, executor, records)
-                yield Repetition(build, plan, emit=self._emit), plan
+                with closing(build):
+                    yield Repetition(build, plan, emit=self._emit), plan
         finally:
             executor.close()
 
@@ -120,11 +163,29 @@ class Invocation:
             with self._opened() as (store, records):
                 request = Request(plan.requested, dry_run=True)
                 build = self._assembly(store, executor, records)
-                results = build.schedule(plan, request, quiet=True).results
+                results = build.schedule(plan, request, quiet=True, alone=True).results
                 label = plan.requested[0]
                 yield Known(
                     self._workspace.root, plan, plan.targets[label], results, store, records
                 )
+        finally:
+            executor.close()
+
+    @contextmanager
+    def rested(self, request: Request, *, alone: bool) -> Iterator[Rested]:
+        """Yield what is known of the targets that `request` selects, and of all they rest on.
+
+        Nothing runs. `alone`, only the local store is asked; else the shared cache too.
+        """
+        plan = self.planned(request).plan
+        executor = self._executor()
+        try:
+            with self._opened() as (store, records):
+                build = self._assembly(store, executor, records)
+                with closing(build):
+                    dry = replace(request, dry_run=True)
+                    outcome = build.schedule(plan, dry, quiet=True, alone=alone)
+                yield Rested(plan, outcome, store)
         finally:
             executor.close()
 

@@ -25,7 +25,8 @@ from mlbuild.core.result import Result
 from mlbuild.errors import ActionError, HostError, InputError, Interrupted, did_you_mean
 from mlbuild.exec.base import Execution, Streams
 from mlbuild.host import Host
-from mlbuild.scheduler import Outcome, WorkerFault
+from mlbuild.outcome import Outcome
+from mlbuild.scheduler import WorkerFault
 from mlbuild.tasks import Answer, Done, Failed, LostInput, NeedsGpu, Started, Task, task_of
 from mlbuild.worker import Worker
 
@@ -106,7 +107,9 @@ class Repetition:
 
     def prepare(self, plan: Plan) -> Outcome:
         """Do what stands in `plan`, a part of ours; raise ActionError when that fails."""
-        outcome = self._build.schedule(plan, Request(()))
+        read = {path for one in self._repeated() for path in one.inputs}
+        made = {one.artifact(output.path) for one in self._repeated() for output in one.outputs}
+        outcome = self._build.schedule(plan, Request(()), near=read | made)
         self._build.settle(plan, outcome)
         if outcome.interrupted:
             raise Interrupted("the build was interrupted")
@@ -116,6 +119,10 @@ class Repetition:
             )
             raise ActionError(f"`{owners[0]}` failed, see above")
         return outcome
+
+    def _repeated(self) -> list[Action]:
+        """Return the actions that somebody may want repeated."""
+        return [one for one in self._plan.actions if one.owner in self._plan.requested]
 
     def repeat(self, action: Action, outcome: Outcome, *, number: int, runs: int) -> Repeated:
         """Run `action` in a fresh sandbox; emit what happens, as of an action of that run."""

@@ -7,8 +7,7 @@ answer through pipes.
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from mlbuild.core import manifest as manifests
@@ -24,10 +23,13 @@ from mlbuild.core.event import (
     GpuAwaited,
     WouldRun,
 )
-from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.crew import Crew
+from mlbuild.far import Far
+from mlbuild.fetch import Fetch, Gone, Known, Near, News, Unknown
+from mlbuild.lines import Lines
+from mlbuild.outcome import LEGAL, Outcome, Settings, State
 from mlbuild.slots import Slots
 from mlbuild.tasks import (
     Answer,
@@ -48,27 +50,6 @@ AHEAD = 1  # actions whose outputs are kept, or that wait, while others run thei
 PATIENCE = 5  # times that an action is lined up again because an input was lost
 
 
-class State(Enum):
-    """Where an action stands."""
-
-    WAITING = "waiting for inputs"
-    READY = "ready"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-LEGAL = {
-    State.WAITING: {State.READY, State.SKIPPED},
-    State.READY: {State.RUNNING, State.DONE, State.FAILED, State.SKIPPED, State.WAITING},
-    State.RUNNING: {State.DONE, State.FAILED, State.WAITING, State.SKIPPED},
-    State.DONE: {State.READY, State.WAITING},  # its bytes were lost: once more
-    State.FAILED: set(),
-    State.SKIPPED: set(),
-}
-
-
 class Sources(Protocol):
     """Digests of source artifacts."""
 
@@ -77,40 +58,8 @@ class Sources(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the user decides about a schedule."""
-
-    jobs: int
-    keep_going: bool = False
-    dry_run: bool = False
-    rerun: frozenset[str] = frozenset()  # owners whose actions run even where a result is known
-    wanted: frozenset[str] = frozenset()  # artifact paths that will be delivered
-    platform: str = ""
-    salt: str = ""
-    memory: int = 0  # bytes that actions may ask for together
-    gpus: int = 0  # of this host, where an action asks for some
-
-
 class WorkerFault(Exception):  # noqa: N818 - a fault of ours, in a process of ours
     """A fault of ours in a member of the crew, with its traceback."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What an invocation reached, by action id."""
-
-    results: dict[str, Result] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    manifests: dict[str, bytes] = field(default_factory=dict)
-    ran: set[str] = field(default_factory=set)
-    failed: dict[str, Failure] = field(default_factory=dict)
-    skipped: set[str] = field(default_factory=set)
-    would_run: set[str] = field(default_factory=set)
-    contents: dict[str, Content] = field(default_factory=dict)  # by artifact path
-    noted: set[str] = field(default_factory=set)  # ran, but their result is not the kept one
-    interrupted: bool = False
-    logs: dict[str, str] = field(default_factory=dict)  # of those that ran, failed ones included
 
 
 class Scheduler:
@@ -125,6 +74,7 @@ class Scheduler:
         sources: Sources,
         emit: Callable[[Event], None],
         reason: Callable[[Action, bytes], str],
+        far: Far | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -140,13 +90,14 @@ class Scheduler:
         self._blockers: dict[str, set[str]] = {}  # action -> actions that must be done before it
         self._users: dict[str, list[str]] = {}  # action -> actions that wait for it
         self._ready: list[tuple[int, str]] = []
-        self._runnable: list[tuple[int, str]] = []
-        self._runnable_on_gpus: list[tuple[int, str]] = []
         self._forced: set[str] = set()
         self._losses: dict[str, int] = {}  # how often an action found an input lost
         self._tasks: dict[str, Task] = {}
+        self._stale: set[str] = set()  # what they read is made anew: to be decided once more
         self._crew = Crew(worker, self._actions, most=settings.jobs + AHEAD)
+        self._fetch = Fetch(far, ears=self._crew, dry_run=settings.dry_run, emit=emit)
         self._slots = Slots(cpus=settings.jobs, memory=settings.memory, gpus=settings.gpus)
+        self._lines = Lines(self._actions, self._slots)
         self._asking: deque[str] = deque()  # running, waiting for their turn
         self._running: set[str] = set()
         self._stopping = False
@@ -163,6 +114,7 @@ class Scheduler:
         except KeyboardInterrupt:
             self._stop()
         finally:
+            self._fetch.close()
             self._crew.dismiss()
         for id_, state in self._states.items():
             if state in {State.WAITING, State.READY}:
@@ -190,9 +142,11 @@ class Scheduler:
                 if self._states[id_] is State.READY:
                     self._decide(self._actions[id_])
             self._dispatch()
-            if self._running:
-                for answer in self._crew.answers(wait=not looking):
+            if self._running or (self._fetch.busy and not self._stopping):
+                for answer in self._crew.answers(wait=not (looking or self._fetch.has_news)):
                     self._take(answer)
+                for news in self._fetch.news():
+                    self._hear(news)
             elif not looking:
                 return
 
@@ -221,25 +175,61 @@ class Scheduler:
         key = manifests.key_of(encoded)
         self._outcome.keys[action.id] = key
         self._outcome.manifests[action.id] = encoded
-        forced = action.id in self._forced or action.owner in self._settings.rerun
+        forced = self._must_run(action)
         wanted = any(action.artifact(one.path) in self._settings.wanted for one in action.outputs)
         known = None if forced else self._worker.known(key, wanted=wanted)
         if known is not None:
             self._finish(action, key, known, ran=False)
-        elif self._settings.dry_run:
+        elif forced or not self._fetch.look(action, key, manifest=encoded, wanted=wanted):
+            self._prepare(action)
+
+    def _must_run(self, action: Action) -> bool:
+        """Say whether `action` is to run even where a result is known."""
+        if action.id in self._forced or action.owner in self._settings.rerun:
+            return True
+        return isinstance(action.does, Run) and action.does.cache == "off"
+
+    def _prepare(self, action: Action) -> None:
+        """Have an action run as soon as all that it reads is here."""
+        key, encoded = self._outcome.keys[action.id], self._outcome.manifests[action.id]
+        if self._settings.dry_run:
+            forced = action.owner in self._settings.rerun
             self._would_run(action, "asked to" if forced else self._reason(action, encoded))
-        else:
-            self._tasks[action.id] = task_of(
-                action,
-                encoded,
-                key=key,
-                contents=inputs,
-                results=self._outcome.results,
-                producers=self._producers,
-                forced=forced,
-            )
-            line = self._runnable_on_gpus if _gpus(action) else self._runnable
-            heapq.heappush(line, (self._position[action.id], action.id))
+            return
+        makers = {self._producers[path].id for path in action.inputs if path in self._producers}
+        if unmade := {id_ for id_ in makers if self._states[id_] is not State.DONE}:
+            self._move(action.id, State.WAITING)  # one of them runs again: its bytes were lost
+            self._blockers[action.id] |= unmade
+        elif not self._fetch.bring(action.id, key, makers=makers):
+            self._line_up(action)
+
+    def _line_up(self, action: Action) -> None:
+        """Let an action run when its turn comes."""
+        self._tasks[action.id] = task_of(
+            action,
+            self._outcome.manifests[action.id],
+            key=self._outcome.keys[action.id],
+            contents=self._outcome.contents,
+            results=self._outcome.results,
+            producers=self._producers,
+            forced=self._must_run(action),
+        )
+        self._lines.join(action.id)
+
+    def _hear(self, news: News) -> None:
+        """Go on with an action that waited for the shared cache."""
+        action = self._actions[news.id]
+        if self._states[news.id] is not State.READY or news.key != self._outcome.keys[news.id]:
+            return  # it has been decided anew meanwhile
+        match news:
+            case Known():
+                self._finish(action, news.key, news.result, ran=False, source=news.source)
+            case Unknown():
+                self._prepare(action)
+            case Near():
+                self._line_up(action)
+            case Gone():
+                self._wait_for_makers(action, news.makers)
 
     def _unknown_input(self, action: Action) -> str:
         makers = [
@@ -257,53 +247,24 @@ class Scheduler:
 
     def _check(self, action: Action, verify: Verify) -> None:
         """Hold the content of files against the digest that somebody stated."""
-        found = self._worker.digest_of_inputs(
-            {path: self._outcome.contents.get(path) for path in action.inputs}, verify.base
-        )
-        if found is None:
-            assert self._settings.dry_run
+        contents = {path: self._outcome.contents.get(path) for path in action.inputs}
+        failure = self._worker.check(contents, verify)
+        if failure is None:
             self._done(action)
-            return
-        if found == verify.digest:
-            self._done(action)
-            return
-        failure = Failure(
-            f"the content is {found}, but {verify.digest} is stated",
-            "verify",
-            hints=("state the new digest if the change is meant, restore the files if not",),
-        )
-        self._fail(action, "", failure)
+        else:
+            self._fail(action, "", failure)
 
     def _dispatch(self) -> None:
         """Let actions run, in order, as far as there are slots and members for them."""
-        while self._asking and (self._stopping or self._has_turn(self._asking[0])):
+        while self._asking and (self._stopping or self._lines.has_turn(self._asking[0])):
             self._crew.grant(self._asking.popleft(), go=not self._stopping)
         while not (self._stopping or self._asking) and self._crew.has_room():
-            line = self._line()
-            if not line:
+            id_ = self._lines.next()
+            if id_ is None:
                 return
-            _, id_ = line[0]
-            if not self._has_turn(id_):
-                return  # nobody overtakes: else who needs much would wait for ever
-            heapq.heappop(line)
             self._running.add(id_)
             self._move(id_, State.RUNNING)
             self._crew.assign(self._tasks.pop(id_))
-
-    def _line(self) -> list[tuple[int, str]]:
-        """Return the line whose first is next: who waits for a GPU keeps nobody else waiting."""
-        others, first = self._runnable, self._runnable_on_gpus
-        if not first or not self._slots.has_gpus(_gpus(self._actions[first[0][1]])):
-            return others
-        return first if not others or first[0] < others[0] else others
-
-    def _has_turn(self, id_: str) -> bool:
-        """Take what the command of an action needs, if it is free."""
-        does = self._actions[id_].does
-        if not isinstance(does, Run):
-            return True
-        gpus = _gpus(self._actions[id_])
-        return self._slots.take(id_, cpus=does.cpus, memory=does.memory, gpus=gpus)
 
     def _take(self, answer: Answer) -> None:
         action = self._actions[answer.id]
@@ -329,6 +290,9 @@ class Scheduler:
             case Done() | Failed() | LostInput():
                 self._slots.give(action.id)
                 self._running.discard(action.id)
+        if action.id in self._stale:
+            self._decide_again(action.id)
+            return
         match answer:
             case Done():
                 self._finish(
@@ -350,18 +314,31 @@ class Scheduler:
                 self._again(action, answer.path)
 
     def _finish(
-        self, action: Action, key: str, result: Result, *, ran: bool, log: str = "", note: str = ""
+        self,
+        action: Action,
+        key: str,
+        result: Result,
+        *,
+        ran: bool,
+        log: str = "",
+        note: str = "",
+        source: str = "local",
     ) -> None:
         outcome = self._outcome
+        before = outcome.results.get(action.id)
         outcome.results[action.id] = result
         for path, content in result.outputs:
             outcome.contents[action.artifact(path)] = content
         if ran:
             outcome.ran.add(action.id)
+        elif source == "shared":
+            outcome.fetched.add(action.id)
         if log:
             outcome.logs[action.id] = log
         if note:
             outcome.noted.add(action.id)
+        elif ran:
+            self._fetch.push(action, key, result=result)
         self._emit(
             ActionFinished(
                 action.id,
@@ -370,13 +347,31 @@ class Scheduler:
                 key,
                 ran,
                 result,
-                "" if ran else "local",
+                "" if ran else source,
                 log,
                 shared=not note,
                 note=note,
             )
         )
+        if before is not None and before.outputs != result.outputs:
+            self._unsettle(action)
         self._done(action)
+
+    def _unsettle(self, maker: Action) -> None:
+        """Have all that read other bytes of `maker` than it has made now decided once more."""
+        for id_ in self._users.get(maker.id, ()):
+            if self._states[id_] is State.RUNNING:
+                self._stale.add(id_)
+            elif self._states[id_] in {State.DONE, State.READY}:
+                self._decide_again(id_)
+
+    def _decide_again(self, id_: str) -> None:
+        self._stale.discard(id_)
+        self._lines.leave(id_)
+        self._fetch.forget(id_)
+        self._move(id_, State.WAITING)
+        if not self._blockers[id_]:
+            self._become_ready(id_)
 
     def _done(self, action: Action) -> None:
         self._move(action.id, State.DONE)
@@ -421,15 +416,23 @@ class Scheduler:
             self._crew.renew()
             self._become_ready(action.id)
             return
-        self._blockers[action.id].add(producer.id)
-        if self._states[producer.id] is State.DONE:
-            self._forced.add(producer.id)
-            self._become_ready(producer.id)
+        self._wait_for_makers(action, {producer.id})
+
+    def _wait_for_makers(self, action: Action, makers: AbstractSet[str]) -> None:
+        """Run what made lost bytes once more, then decide `action` anew."""
+        if self._states[action.id] is not State.WAITING:
+            self._move(action.id, State.WAITING)
+        self._blockers[action.id] |= makers
+        for id_ in sorted(makers, key=self._position.__getitem__):
+            if self._states[id_] is State.DONE:
+                self._forced.add(id_)
+                self._become_ready(id_)
 
     def _stop(self) -> None:
         """End what runs and take note; called when the user said so."""
         self._stopping = True
         self._outcome.interrupted = True
+        self._fetch.close()
         self._crew.cancel()
         while self._running:
             try:
@@ -437,9 +440,3 @@ class Scheduler:
                     self._take(answer)
             except KeyboardInterrupt:
                 continue  # the running commands end within seconds, and nothing is left behind
-
-
-def _gpus(action: Action) -> int:
-    """Return how many GPUs an action asks for."""
-    does = action.does
-    return parse_wish(does.gpus).count if isinstance(does, Run) and does.gpus else 0

@@ -1,11 +1,13 @@
 """Settings: which there are, and what each may be."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlbuild import __version__
+from mlbuild import __version__, sharing
+from mlbuild.core.limits import age_fault, size_fault
+from mlbuild.core.redact import HIDDEN, redacted
 from mlbuild.errors import InputError, Span, did_you_mean
 
 Value = bool | int | str | tuple[str, ...]
@@ -30,6 +32,10 @@ class Setting:
     choices: tuple[str, ...] = ()
     personal: bool = False  # never taken from a file of the workspace
     shared: bool = False  # only taken from a file of the workspace
+    offered: bool = False  # in a file of the workspace it is an offer, for the user to accept
+    secret: bool = False  # never shown
+    path: bool = False  # the absolute path of a file or folder; `~` stands for the home
+    fault: Callable[[Any], str] | None = None  # says what is wrong with a value, "" for nothing
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -68,7 +74,117 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("build.config", tuple, "The configs in use, by name.", "MLBUILD_CONFIG"),
         Setting(
-            "cache.dir", str, "The folder of the local store.", "MLBUILD_CACHE_DIR", personal=True
+            "cache.dir",
+            str,
+            "The folder of the local store.",
+            "MLBUILD_CACHE_DIR",
+            personal=True,
+            path=True,
+        ),
+        Setting(
+            "cache.max_size",
+            str,
+            "What the local store may take: `50 GiB`, `20%` of the disk, `none`.",
+            "MLBUILD_CACHE_MAX_SIZE",
+            personal=True,
+            fault=size_fault,
+        ),
+        Setting(
+            "cache.max_age",
+            str,
+            "How long it keeps what nobody uses: `30 days`, `none`.",
+            "MLBUILD_CACHE_MAX_AGE",
+            personal=True,
+            fault=age_fault,
+        ),
+        Setting(
+            "cache.url",
+            str,
+            "The shared cache: `s3://bucket/prefix`, `file:///folder`, `grpcs://host`, `https://…`.",
+            "MLBUILD_CACHE_URL",
+            offered=True,
+            fault=sharing.url_fault,
+        ),
+        Setting(
+            "cache.read",
+            bool,
+            "Take results from the shared cache.",
+            "MLBUILD_CACHE_READ",
+            personal=True,
+        ),
+        Setting(
+            "cache.write",
+            str,
+            "Who gives results to it: `trusted` is who signs them or has a declared identity.",
+            "MLBUILD_CACHE_WRITE",
+            choices=("never", "trusted", "always"),
+            personal=True,
+        ),
+        Setting(
+            "cache.upload",
+            str,
+            "Whether a build's end waits for its uploads.",
+            "MLBUILD_CACHE_UPLOAD",
+            choices=("background", "wait", "off"),
+        ),
+        Setting(
+            "cache.scope",
+            str,
+            "The part of the shared cache that is written; it and `main` are read.",
+            "MLBUILD_CACHE_SCOPE",
+            personal=True,
+            fault=sharing.scope_fault,
+        ),
+        Setting(
+            "cache.trusted_keys",
+            tuple,
+            "The public keys whose results count; none: those of anybody who may write.",
+            "MLBUILD_CACHE_TRUSTED_KEYS",
+            offered=True,
+            fault=sharing.keys_fault,
+        ),
+        Setting(
+            "cache.signing_key",
+            str,
+            "The file of the private key that signs results.",
+            "MLBUILD_CACHE_SIGNING_KEY",
+            personal=True,
+            path=True,
+        ),
+        Setting(
+            "cache.identity",
+            str,
+            "The name under which this machine is declared to be trusted.",
+            "MLBUILD_CACHE_IDENTITY",
+            personal=True,
+        ),
+        *(
+            Setting(
+                f"cache.{name}", str, doc, f"MLBUILD_CACHE_{name.upper()}", personal=True, path=True
+            )
+            for name, doc in (
+                ("tls_ca", "The file of the certificates that vouch for the server."),
+                ("tls_cert", "The file of the certificate that this machine shows."),
+                ("tls_key", "The file of its key."),
+            )
+        ),
+        Setting(
+            "cache.token",
+            str,
+            "What is sent as `Authorization: Bearer …`.",
+            "MLBUILD_CACHE_TOKEN",
+            personal=True,
+            secret=True,
+            fault=sharing.token_fault,
+        ),
+        Setting(
+            "cache.headers",
+            tuple,
+            "Headers that are sent with each request: `name: value`.",
+            "MLBUILD_CACHE_HEADERS",
+            personal=True,
+            secret=True,
+            fault=sharing.headers_fault,
         ),
     )
 }
@@ -84,7 +200,7 @@ def checked(setting: Setting, value: object, *, span: Span, workspace: bool) -> 
             f"`{setting.key}` is not taken from a workspace",
             span=span,
             hints=(f"set it in ~/.config/mlbuild/config.toml or as `{setting.variable}`",),
-            notes=("a checkout does not decide where your results are kept",),
+            notes=("a checkout does not decide where your results are kept, or whom you trust",),
         )
     if setting.shared and not workspace:
         raise InputError(f"`{setting.key}` belongs in the `mlbuild.toml` of a workspace", span=span)
@@ -92,7 +208,8 @@ def checked(setting: Setting, value: object, *, span: Span, workspace: bool) -> 
         value = _names(value)
     if type(value) is not setting.kind or not isinstance(value, bool | int | str | tuple):
         wanted = _KINDS[setting.kind]
-        raise InputError(f"`{setting.key}` takes {wanted}, not {described(value)}", span=span)
+        given = "anything else" if setting.secret else redacted(described(value))
+        raise InputError(f"`{setting.key}` takes {wanted}, not {given}", span=span)
     return _within(setting, value, f"`{setting.key}`", span=span)
 
 
@@ -129,7 +246,16 @@ def _within(setting: Setting, value: Value, name: str, *, span: Span | None) -> 
         )
     if type(value) is int and value < 1:
         raise InputError(f"{name} is at least 1, not {value}", span=span)
+    if setting.fault and value and (fault := setting.fault(value)):
+        raise InputError(f"{name} {fault}", span=span)
     return value
+
+
+def shown(setting: Setting, value: Value) -> Value:
+    """Return a value as it may be shown."""
+    if setting.secret and value:
+        return HIDDEN
+    return redacted(value) if isinstance(value, str) else value
 
 
 def check_version(requires: str, span: Span) -> None:

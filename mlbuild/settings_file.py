@@ -35,6 +35,7 @@ class SettingsFile:
 
     settings: Mapping[str, Value] = field(default_factory=dict)
     configs: Mapping[str, NamedConfig] = field(default_factory=dict)
+    offers: Mapping[str, Value] = field(default_factory=dict)  # settings that wait for a yes
 
 
 def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
@@ -58,7 +59,8 @@ def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
     if "workspace.requires" in values:
         span = reader.find("workspace", "requires")
         check_version(str(values["workspace.requires"]), span)
-    return SettingsFile(values, configs)
+    offers = {key: values.pop(key) for key in list(values) if workspace and SETTINGS[key].offered}
+    return SettingsFile(values, configs, {key: value for key, value in offers.items() if value})
 
 
 def flag_name(name: str, *, span: Span | None = None) -> str:
@@ -153,7 +155,8 @@ class _Reader:
             else:
                 flags[flag_name(key, span=span)] = _text(key, value, span)
         for key in settings:
-            if key == "build.config" or SETTINGS[key].shared:
+            unfit = SETTINGS[key].shared or (self.workspace and SETTINGS[key].offered)
+            if key == "build.config" or unfit:
                 raise InputError(
                     f"`{key}` is not taken from a named config",
                     span=self.find(CONFIG, name, *key.split(".")),

@@ -15,9 +15,10 @@ import zlib
 
 from mlbuild import __version__, columns
 
-MAGIC = 2  # of the record
+MAGIC = 3  # of the record
 _CHECK = 4  # bytes of its checksum
 _VARIABLES = ("HOME", "PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+_SECRET = ("MLBUILD_CACHE_TOKEN", "MLBUILD_CACHE_HEADERS")  # no answer rests on them
 
 Files = tuple[str, list[str], bytes]  # folder, names in it, their columns
 Folders = tuple[str, bytes, list[str], bytes]  # folder, its stamp, names in it, their columns
@@ -36,6 +37,7 @@ class Trace:
         self.folders: list[Folders] = []  # everything in them
         self.outputs: list[tuple[str, bytes]] = []  # absolute path and columns of stored files
         self.links: dict[str, str] = {}  # absolute path -> target
+        self.uses = ""  # absolute path of the file that keeps the store's results young
 
 
 def answer(argv: list[str], environ: dict[str, str], started: float) -> int | None:
@@ -54,11 +56,16 @@ def answer(argv: list[str], environ: dict[str, str], started: float) -> int | No
             content = file.read()
         if content[:_CHECK] != _check(content[_CHECK:]):
             return None
-        magic, was_asked, kept, report = marshal.loads(content[_CHECK:])  # noqa: S302 - ours
+        magic, was_asked, kept, report, uses = marshal.loads(content[_CHECK:])  # noqa: S302 - ours
         if magic != MAGIC or was_asked != asked or not _same(*kept):
             return None
     except (OSError, ValueError, EOFError, TypeError):
         return None
+    if uses:
+        try:
+            os.utime(uses)
+        except OSError:  # the store forgets sooner that it is used
+            pass
     _say(report, time.perf_counter() - started)
     return 0
 
@@ -126,7 +133,7 @@ def record(
     )
     kept = (taken, trace.folders, listings, sorted(trace.absent), outputs, links)
     asked = _asked(argv, environ, folder)
-    body = marshal.dumps((MAGIC, asked, kept, report))  # type: ignore[arg-type]
+    body = marshal.dumps((MAGIC, asked, kept, report, trace.uses))  # type: ignore[arg-type]
     keep(_place(root, asked), _check(body) + body)
 
 
@@ -166,7 +173,7 @@ def _asked(argv: list[str], environ: dict[str, str], folder: str) -> tuple[objec
     ours = sorted(
         (name, value)
         for name, value in environ.items()
-        if name.startswith("MLBUILD_") or name in _VARIABLES
+        if (name.startswith("MLBUILD_") or name in _VARIABLES) and name not in _SECRET
     )
     return (__version__, sys.version, sys.executable, tuple(argv), folder, tuple(ours))
 

@@ -7,8 +7,8 @@ from mlbuild.core.action import Action, Run
 from mlbuild.core.event import Failure
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Result
+from mlbuild.outcome import Outcome
 from mlbuild.repetition import Repeated, Repetition, own_actions
-from mlbuild.scheduler import Outcome
 from mlbuild.verify import culprits
 from mlbuild.verify.compare import differences
 from mlbuild.verify.culprits import Culprit

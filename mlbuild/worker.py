@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Protocol
 
 from mlbuild.core import manifest as manifests
-from mlbuild.core.action import Action, Run, Write
+from mlbuild.core.action import Action, Run, Verify, Write
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.event import Failure
 from mlbuild.core.manifest import Manifest
@@ -92,20 +92,20 @@ class Worker:
                 return result
         return None
 
-    def digest_of_inputs(self, inputs: Mapping[str, Content | None], base: str) -> str | None:
-        """Return what a stated digest is held against: one file's, or the tree of all inputs."""
+    def check(self, inputs: Mapping[str, Content | None], verify: Verify) -> Failure | None:
+        """Return why the content of files is not what somebody stated; None where it is.
+
+        What is not known yet, in a dry run, is taken to be right.
+        """
         contents = {path: content for path, content in inputs.items() if content is not None}
-        if len(contents) < len(inputs):
+        found = _digest_of(contents, verify.base)
+        if len(contents) < len(inputs) or found == verify.digest:
             return None
-        if len(contents) == 1:
-            return str(next(iter(contents.values())).digest)
-        prefix = f"{base}/" if base else ""
-        kinds = {"f": Kind.FILE, "x": Kind.EXECUTABLE, "t": Kind.FILE}
-        entries = [
-            Entry(path.removeprefix(prefix), kinds[content.kind], content.digest)
-            for path, content in contents.items()
-        ]
-        return str(digest_tree(tree_of(entries)))
+        return Failure(
+            f"the content is {found}, but {verify.digest} is stated",
+            "verify",
+            hints=("state the new digest if the change is meant, restore the files if not",),
+        )
 
     def cancel(self) -> None:
         """End the running command and all waiting."""
@@ -370,8 +370,10 @@ class Worker:
         if changed := self._changed(task):
             note = f"`{changed[0]}` changed while it ran, so the result is not kept"
             return Done(action.id, key, result, ran=True, log=log, note=note)
-        address = self._addresses(key)[-1]
-        kept_result = self._store.publish(address, result, manifest=task.manifest)
+        kept_result = result
+        if run.cache != "off":
+            address = self._addresses(key)[-1]
+            kept_result = self._store.publish(address, result, manifest=task.manifest)
         if run.checkpoint:
             self._store.drop(self._store.checkpoint(key))
         if execution.seconds > LONG:
@@ -393,6 +395,19 @@ class Worker:
 def unsealed(key: str) -> str:
     """Return the address of what ran for `key` outside a sandbox."""
     return digest_of(b"unsealed " + key.encode()).hash
+
+
+def _digest_of(contents: Mapping[str, Content], base: str) -> str:
+    """Return what a stated digest is held against: one file's, or the tree of all inputs."""
+    if len(contents) == 1:
+        return str(next(iter(contents.values())).digest)
+    prefix = f"{base}/" if base else ""
+    kinds = {"f": Kind.FILE, "x": Kind.EXECUTABLE, "t": Kind.FILE}
+    entries = [
+        Entry(path.removeprefix(prefix), kinds[content.kind], content.digest)
+        for path, content in contents.items()
+    ]
+    return str(digest_tree(tree_of(entries)))
 
 
 def _log_name(id_: str) -> str:

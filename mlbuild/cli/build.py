@@ -7,7 +7,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from mlbuild.assembly import Request
-from mlbuild.cli.options import COLOR, CONFIG, DEFINE, EXECUTOR, FOLDER, JSON, Option, Usage, Words
+from mlbuild.cli.collecting import start_when_due
+from mlbuild.cli.options import (
+    COLOR,
+    CONFIG,
+    DEFINE,
+    EXECUTOR,
+    FOLDER,
+    JSON,
+    SHARING,
+    Option,
+    Usage,
+    Words,
+)
 from mlbuild.cli.session import Screen, Session, open_session, terminations
 from mlbuild.core.event import BuildFinished, Event, WouldRun
 from mlbuild.errors import InputError
@@ -40,6 +52,7 @@ USAGE = Usage(
             "Keep what a failed action read and wrote, for a week, and say where.",
             dest="keep_sandbox",
         ),
+        *SHARING,
         JSON,
         Option(("--events",), "Write every event to FILE as a line of JSON.", "FILE", "events"),
         COLOR,
@@ -72,13 +85,25 @@ def run(words: Words, screen: Screen) -> int:
     screen.out.lines(_results(words, session, finished))
     screen.err.lines([summary_line(finished)])
     if invocation.trace is not None and not words.has("events"):
-        again = replace(finished, ran=(), cached=invocation.labels)
+        again = replace(
+            finished,
+            ran=(),
+            fetched=(),
+            cached=invocation.labels,
+            down=0,
+            up=0,
+            saved=0.0,
+            saved_local=invocation.worth,
+            uploads_left=0,
+        )
         text = "".join(f"{line}\n" for line in _results(words, session, again))
         if words.has("json"):  # all but the seconds and what follows them
             text = text.rpartition(" ")[0] + " "
         report = (text, words.has("json"), counts_text(again))
         argv, environ = sys.argv[1:], dict(screen.environ)
         record(session.workspace.root, argv, environ, invocation.trace, report)
+    if not dry_run:
+        start_when_due(session.config)
     return finished.exit_code
 
 

@@ -5,7 +5,7 @@ import json
 from mlbuild.cli.options import COLOR, CONFIG, DEFINE, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, open_session
 from mlbuild.config import Config
-from mlbuild.settings import SETTINGS, Value
+from mlbuild.settings import SETTINGS, Value, shown
 from mlbuild.ui.text import clean
 
 USAGE = Usage(
@@ -38,7 +38,7 @@ def _all(config: Config) -> list[tuple[str, Value]]:
     """Return all settings, then the flags as `flags.NAME`."""
     flags = {name: values for name, values in sorted(config.flags.items()) if name != "config"}
     return [
-        *((key, config.value(key)) for key in SETTINGS),
+        *((key, shown(setting, config.value(key))) for key, setting in SETTINGS.items()),
         *((f"flags.{name}", value) for name, values in flags.items() for value in values),
     ]
 

@@ -3,10 +3,11 @@
 import gc
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 from mlbuild.cli.help import COMMANDS
-from mlbuild.cli.options import Usage, Words, help_text, is_exclusion, parse
+from mlbuild.cli.options import Words, help_text, is_exclusion, narrowed, parse
 from mlbuild.cli.session import Screen
 from mlbuild.config import process_environment
 from mlbuild.errors import InputError, Interrupted, MlbuildError, did_you_mean
@@ -31,6 +32,15 @@ VALUED = (  # options that take a word
         "--runs",
         "--action",
         "-c",
+        "--cache-url",
+        "--cache-read",
+        "--cache-write",
+        "--cache-scope",
+        "--upload",
+        "--out",
+        "--max-size",
+        "--max-age",
+        "--grace",
     ),
 )
 
@@ -66,13 +76,13 @@ def _run(argv: list[str], screen: Screen) -> int:
         argv = ["help"]
     command, rest = split(argv)
     module = import_module(f"mlbuild.cli.{command}")
-    usage: Usage = module.USAGE
+    usage, verb, rest = narrowed(module.USAGE, rest)
     words = parse(usage, rest)
     if words.has("help"):
         screen.out.write(help_text(usage))
         return 0
     run: Callable[[Words, Screen], int] = module.run
-    return run(words, screen)
+    return run(replace(words, rest=(verb, *words.rest)) if verb else words, screen)
 
 
 def split(argv: list[str]) -> tuple[str, list[str]]:

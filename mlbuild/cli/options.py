@@ -39,6 +39,23 @@ CONFIG = Option(
 DEFINE = Option(
     ("--define",), "Set a flag that `select` looks at.", "KEY=VALUE", "define", many=True
 )
+SHARING = (  # for the commands that use the shared cache
+    Option(("--cache-url",), "The shared cache to use.", "URL", "cache_url"),
+    Option(("--cache-read",), "Take results from it: `true` or `false`.", "WHETHER", "cache_read"),
+    Option(
+        ("--cache-write",),
+        "Give results to it: `never`, `trusted` or `always`.",
+        "WHEN",
+        "cache_write",
+    ),
+    Option(("--cache-scope",), "The part of it to write: `main`, `pr/17`.", "SCOPE", "cache_scope"),
+    Option(
+        ("--upload",),
+        "Let the end wait for uploads: `background`, `wait` or `off`.",
+        "HOW",
+        "upload",
+    ),
+)
 HELP = Option(("-h", "--help"), "Show this help.", dest="help")
 
 
@@ -51,6 +68,7 @@ class Usage:
     doc: str
     options: tuple[Option, ...]
     most: int | None = 0  # how many such words; None is any number
+    verbs: "tuple[Usage, ...]" = ()  # of a command whose first word says what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,26 @@ def parse(usage: Usage, words: Sequence[str]) -> Words:
     return Words(values, tuple(rest), lists)
 
 
+def narrowed(usage: Usage, words: Sequence[str]) -> tuple[Usage, str, list[str]]:
+    """Return what the verb among `words` takes, the verb, and the other words.
+
+    Where no verb is named, or the command has none, that is `usage` itself and "".
+    """
+    verbs = {one.command.rpartition(" ")[2]: one for one in usage.verbs}
+    for at, word in enumerate(words):
+        if word in verbs and (at == 0 or words[at - 1] not in _valued(usage)):
+            return verbs[word], word, [*words[:at], *words[at + 1 :]]
+        if not word.startswith("-") and (at == 0 or words[at - 1] not in _valued(usage)):
+            break
+    return usage, "", list(words)
+
+
+def _valued(usage: Usage) -> set[str]:
+    """Return the options of a command and its verbs that take a value."""
+    every = (option for one in (usage, *usage.verbs) for option in _all(one))
+    return {name for option in every if option.value for name in option.names}
+
+
 def is_exclusion(word: str) -> bool:
     """Say whether a word that starts like an option is a pattern: `-//models/...`, `-:lenet`."""
     return word.startswith(("-//", "-:", "-..."))
@@ -108,7 +146,17 @@ def is_exclusion(word: str) -> bool:
 
 def help_text(usage: Usage) -> str:
     """Return the help of a command."""
-    return _parser(usage).format_help()
+    text = _parser(usage).format_help()
+    if usage.verbs:
+        names = [one.command.rpartition(" ")[2] for one in usage.verbs]
+        width = max(map(len, names))
+        lines = [
+            f"  {name:<{width}}  {one.doc.partition('. ')[0].removesuffix('.')}"
+            for name, one in zip(names, usage.verbs, strict=True)
+        ]
+        more = f"`mlbuild {usage.command} {names[0]} --help` says what one of them takes"
+        text += "\n".join(("", "commands:", *lines, "", more, ""))
+    return text
 
 
 def _all(usage: Usage) -> tuple[Option, ...]:
@@ -127,18 +175,17 @@ def _parser(usage: Usage) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=96),
     )
     for option in _all(usage):
+        doc = option.doc.replace("%", "%%")
         if option.value:
             parser.add_argument(
                 *option.names,
                 dest=option.dest,
                 metavar=option.value,
-                help=option.doc,
+                help=doc,
                 action="append" if option.many else "store",
             )
         else:
-            parser.add_argument(
-                *option.names, dest=option.dest, action="store_true", help=option.doc
-            )
+            parser.add_argument(*option.names, dest=option.dest, action="store_true", help=doc)
     return parser
 
 

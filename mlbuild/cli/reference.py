@@ -25,6 +25,10 @@ SHARED: Mapping[str, tuple[str, str]] = {  # what all rules have: type and meani
     ),
     "tags": ("string_list", "Words to select targets by; not part of the key."),
     "licenses": ("string_list", "The licences that the target comes under."),
+    "cache": (
+        "string",
+        'Who keeps its results: `"shared"` the team too, `"local"` this machine, `"off"` nobody.',
+    ),
 }
 HEAD = """\
 # Rules

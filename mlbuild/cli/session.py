@@ -56,6 +56,27 @@ def open_session(words: Words, screen: Screen) -> Session:
     folder = current_folder(words.text("folder"))
     workspace = Workspace.find(folder)
     screen.root = workspace.root
+    flags = _flags(words)
+    defines = _defines(words.lists.get("define", ()))
+    config = load(workspace.root, environ=screen.environ, flags=flags, defines=defines)
+    screen.choose(config.color)
+    return Session(workspace, config, folder, workspace.package_of(folder), screen)
+
+
+def open_config(words: Words, screen: Screen) -> Config:
+    """Read the settings of the current folder's workspace; elsewhere, those of the user."""
+    folder = current_folder(words.text("folder"))
+    try:
+        root = screen.root = Workspace.find(folder).root
+    except InputError:
+        root = folder
+    config = load(root, environ=screen.environ, flags=_flags(words))
+    screen.choose(config.color)
+    return config
+
+
+def _flags(words: Words) -> dict[str, Value]:
+    """Return the settings that the command line sets."""
     flags: dict[str, Value] = {
         key: words.values[dest]
         for key, dest in (
@@ -63,15 +84,19 @@ def open_session(words: Words, screen: Screen) -> Session:
             ("build.keep_going", "keep_going"),
             ("build.executor", "executor"),
             ("build.color", "color"),
+            ("cache.url", "cache_url"),
+            ("cache.read", "cache_read"),
+            ("cache.write", "cache_write"),
+            ("cache.scope", "cache_scope"),
+            ("cache.upload", "upload"),
+            ("cache.max_size", "max_size"),
+            ("cache.max_age", "max_age"),
         )
         if dest in words.values
     }
     if words.has("config"):
         flags["build.config"] = ",".join(words.lists["config"])
-    defines = _defines(words.lists.get("define", ()))
-    config = load(workspace.root, environ=screen.environ, flags=flags, defines=defines)
-    screen.choose(config.color)
-    return Session(workspace, config, folder, workspace.package_of(folder), screen)
+    return flags
 
 
 def _defines(given: tuple[str, ...]) -> dict[str, str]:

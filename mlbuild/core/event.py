@@ -66,8 +66,36 @@ class GpuAwaited:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """The bytes of an action's result are on their way from the shared cache."""
+
+    id: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """They have come or, where not `here`, cannot be had: the action runs if they are needed."""
+
+    id: str
+    owner: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Uploading:
+    """The build waits for so many results on their way to the shared cache."""
+
+    results: int
+    bytes: int  # sent so far
+
+
+@dataclass(frozen=True, slots=True)
 class ActionFinished:
-    """An action has its outputs: it ran, or `source` says whose result serves ("local", "")."""
+    """An action has its outputs: it ran, or `source` says whose result serves.
+
+    That is "local", or "shared" for one from the shared cache, whose bytes may have stayed there.
+    """
 
     id: str
     owner: str
@@ -77,7 +105,7 @@ class ActionFinished:
     result: Result
     source: str = ""
     log: str = ""
-    shared: bool = True  # False: used here and now, not kept in the cache
+    shared: bool = True  # False: used here and now, not kept in any cache
     note: str = ""  # why not
 
 
@@ -148,6 +176,12 @@ class BuildFinished:
     seconds: float = 0.0
     exit_code: int = 0
     dry_run: bool = False
+    down: int = 0  # bytes from the shared cache
+    up: int = 0  # bytes to it
+    saved: float = 0.0  # seconds that the results from the shared cache had taken to make
+    saved_local: float = 0.0  # the same for those of the local store
+    uploads_left: int = 0  # results that are still to be uploaded
+    uploads_go_on: bool = False  # whether that happens now, without this process
 
 
 Event = (
@@ -157,6 +191,9 @@ Event = (
     | ActionStarted
     | ActionWaiting
     | GpuAwaited
+    | Fetching
+    | Fetched
+    | Uploading
     | ActionFinished
     | ActionFailed
     | ActionSkipped

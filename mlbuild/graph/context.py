@@ -23,7 +23,7 @@ from mlbuild.graph.amounts import amounts_of, checked_tolerance
 from mlbuild.graph.expand import Names, expand_shell, expand_words
 from mlbuild.graph.fields import Fields
 from mlbuild.graph.package import Target
-from mlbuild.graph.schema import LABELS, fits
+from mlbuild.graph.schema import CACHES, LABELS, fits
 from mlbuild.graph.units import seconds
 
 _DIGEST = re.compile("blake3:[0-9a-f]{64}")
@@ -257,6 +257,7 @@ class Context(lang.Value):
         gate: bool = False,
         each: Artifact | None = None,
         share: bool = True,
+        cache: str = "shared",
         root: Artifact | None = None,
         determinism: str = "",
         tolerance: Any = None,
@@ -283,6 +284,8 @@ class Context(lang.Value):
             raise InputError(
                 "only an action with `network = True` may see variables outside its key"
             )
+        cache = self._target.cache or cache
+        _check_cache(cache, each=each is not None)
         amounts = amounts_of(resources)
         self._add(
             mnemonic or self._target.rule.name,
@@ -308,6 +311,7 @@ class Context(lang.Value):
                 root=root.path if root is not None else "",
                 determinism=determinism,
                 tolerance=checked_tolerance(tolerance, determinism),
+                cache=cache,
             ),
             inputs=tuple(sorted(read)),
             outputs=self._makes(made),
@@ -374,6 +378,17 @@ class Context(lang.Value):
         self._actions.append(
             Action(id_, label, mnemonic, does, inputs, outputs, folder=self._folder)
         )
+
+
+def _check_cache(cache: Any, *, each: bool) -> None:
+    """Refuse a word that does not say who keeps results."""
+    if cache not in CACHES:
+        raise InputError(
+            f"`cache` of ctx.run cannot be {lang.repr_of(lang.from_python(cache))[:60]}",
+            hints=('it is "shared" (with the team), "local" (on this machine) or "off"',),
+        )
+    if each and cache == "off":
+        raise InputError('an action with `each` keeps a result for each line: `cache` is not "off"')
 
 
 def _list_path(each: Any, made: list[Artifact]) -> str:

@@ -4,9 +4,9 @@ from typing import Any
 
 from mlbuild import lang
 from mlbuild.core.label import Label, valid_name
-from mlbuild.errors import InputError, Span
+from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.graph.package import Package, Target
-from mlbuild.graph.schema import OUTPUTS, AttributeFault, Rule
+from mlbuild.graph.schema import CACHES, OUTPUTS, AttributeFault, Rule
 from mlbuild.graph.select import Select
 from mlbuild.graph.site import Site, strings
 from mlbuild.graph.visibility import parse_visibility
@@ -99,6 +99,7 @@ def _target(
     visibility = _texts(given, "visibility")
     tags = _texts(given, "tags")
     licenses = _texts(given, "licenses")
+    cache = _cache(given)
     return Target(
         Label(package.path, name),
         rule,
@@ -110,7 +111,25 @@ def _target(
         package.licenses if licenses is None else tuple(licenses),
         written,
         tuple([key for key, value in given.items() if isinstance(value, Select)]),
+        cache,
     )
+
+
+def _cache(given: dict[str, Any]) -> str:
+    """Take the attribute `cache` out of `given`; "" where there is none."""
+    value = given.pop("cache", None)
+    if isinstance(value, Select):
+        raise _fixed("cache")
+    if value is not None and value not in CACHES:
+        raise AttributeFault(
+            f"attribute `cache` cannot be {lang.repr_of(value)[:60]}",
+            hints=(
+                *(did_you_mean(value, CACHES) if isinstance(value, str) else ()),
+                'it is "shared" (with the team), "local" (to this machine) or "off"',
+            ),
+            attribute="cache",
+        )
+    return value or ""
 
 
 def _texts(given: dict[str, Any], attribute: str) -> list[str] | None:

@@ -31,7 +31,8 @@ EMPTY: Mapping[str, Any] = {
     "output": "",
 }
 LABELS = frozenset({"label", "label_list", "label_dict"})
-COMMON = ("name", "visibility", "tags", "licenses")  # attributes of every target
+COMMON = ("name", "visibility", "tags", "licenses", "cache")  # attributes of every target
+CACHES = ("shared", "local", "off")  # what `cache` can be: who keeps results, and is asked for them
 OUTPUTS = frozenset({"output", "output_list"})
 _JOINED = {  # types whose selects are joined with an operator
     "+": frozenset({"string", "string_list", "label_list", "json"}),

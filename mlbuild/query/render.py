@@ -63,6 +63,7 @@ def _written(target: Target) -> dict[str, Any]:
         "visibility": list(target.visibility),
         "tags": list(target.tags),
         "licenses": list(target.licenses),
+        "cache": target.cache,
     }
     every = common | target.attributes
     return {"name": target.label.name, **{name: every[name] for name in target.given}}
@@ -112,6 +113,7 @@ def _object(target: Target) -> dict[str, Any]:
         "visibility": target.visibility,
         "tags": target.tags,
         "licenses": target.licenses,
+        "cache": target.cache,
     }
 
 

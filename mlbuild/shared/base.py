@@ -20,12 +20,17 @@ class Shared(Store, Cache, Protocol):
     traffic: "Traffic"
 
     def send_tree(self, tree: Tree, folder: str) -> None:
-        """Keep the files of `tree`, which lie in the absolute `folder`, and its listing."""
+        """Keep the files of `tree`, which lie in the absolute `folder`, and its listing.
+
+        A small tree travels with the entry that is published next. Raises InputError for a file
+        that is not what `tree` says.
+        """
         ...
 
     def bring_tree(self, digest: Digest, folder: str) -> Tree | None:
         """Write the tree `digest` into the empty `folder`; return its listing.
 
+        A small tree travels with the entry of its result: look that up in the same session before.
         Files are 0644 or 0755. None when bytes are gone or damaged: `folder` then holds anything.
         """
         ...

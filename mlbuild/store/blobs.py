@@ -61,6 +61,7 @@ class Blobs:
     def put_known(self, content: bytes, digest: Digest) -> None:
         """Keep `content`, which is `digest`."""
         path = self.path(digest)
+        self._touch(path, digest)
         if files.is_file(path, size=digest.size):
             return
         name = self._private.name()
@@ -72,8 +73,11 @@ class Blobs:
 
     def put_file(self, path: str, digest: Digest) -> None:
         """Keep a copy of the file at `path`; raise InputError unless its bytes are `digest`."""
-        if self._found(digest) is not None:
-            return
+        known = self._found(digest)
+        if known is not None:
+            self._touch(known, digest)
+            if os.path.lexists(known):
+                return
         name = self._private.name()
         try:
             copied = files.copy_new(path, name, mode=0o444)
@@ -85,6 +89,10 @@ class Blobs:
         self._private.settle(name, self.path(digest))
         if digest.size >= files.SHARED:
             restamp(self.path(digest))
+
+    def _touch(self, path: str, digest: Digest) -> None:
+        """Note that a blob is used which perhaps nothing names yet; a shared one by its stamp."""
+        files.touch(path + STAMP if digest.size >= files.SHARED else path)
 
     def read(self, digest: Digest) -> bytes | None:
         """Return the verified bytes; a damaged blob goes to the quarantine."""

@@ -17,6 +17,7 @@ half. Bytes come before the result that names them. Durability is `private.py`'s
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Self
 
@@ -28,7 +29,7 @@ from mlbuild.errors import ActionError, HostError
 from mlbuild.store import files, kept
 from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
-from mlbuild.store.ingest import Ingested, collect, contents, tree_of_outputs
+from mlbuild.store.ingest import Ingested, collect, contents, seal_files, tree_of_outputs
 from mlbuild.store.locks import KeyLock
 from mlbuild.store.memory import memory_room
 from mlbuild.store.private import Private, rooms, sweep
@@ -56,6 +57,8 @@ def open_store(root: str) -> "DiskStore":
         except FileNotFoundError:  # somebody removed a folder
             _make(root)
             markers = sweep(root)
+        with suppress(OSError):  # a full disk is no reason not to read
+            store.private.enter()  # the lease (`leases.py`), before anything is looked up
         if markers:
             _recover(store, markers)
     return store
@@ -251,6 +254,20 @@ class DiskStore:
                     raise ActionError("an output changed while it was kept")
             return made
 
+    def admit(self, folder: str, tree: Tree) -> bool:
+        """Keep the scratch `folder`, which holds exactly `tree`, whose bytes were just verified.
+
+        Nothing is hashed again. `folder` is gone afterwards; False when somebody changed it.
+        """
+        with files.disk_errors(self.root), self.private.writing():
+            content = encode(tree)
+            digest = digest_of(content)
+            if self._trees.is_whole(digest):
+                files.remove(folder)
+                return True
+            seal_files(folder, tree, blobs=self._blobs)
+            return self._trees.adopt(folder, tree, content=content, digest=digest)
+
     def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
         """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
         with files.disk_errors(self.root), self.private.writing():
@@ -352,10 +369,17 @@ class DiskStore:
         with files.disk_errors(self.root):
             self.private.sync()
 
-    def verify(self, *, repair: bool = True, since: int = 0) -> Report:
-        """Read everything (or what changed since a time in ns) and compare it with its name."""
+    def verify(
+        self, *, repair: bool = True, since: int = 0, tell: Callable[[int], None] = lambda _: None
+    ) -> Report:
+        """Read everything (or what changed since a time in ns) and compare it with its name.
+
+        `tell` hears again and again how many things have been looked at.
+        """
         with files.disk_errors(self.root):
-            return verify(self.root, self.private, self._trees, repair=repair, since=since)
+            return verify(
+                self.root, self.private, self._trees, repair=repair, since=since, tell=tell
+            )
 
     def close(self) -> None:
         """Sync and give back what this process holds."""

@@ -30,8 +30,14 @@ class Entries:
         return f"{self._root}/ac/{key[:2]}/{key}"
 
     def lookup(self, key: str) -> Result | None:
-        """Return the Result of `key`; a damaged one goes to the quarantine."""
-        return self._read(self.path(key))
+        """Return the Result of `key`; a damaged one goes to the quarantine.
+
+        Touched before it is read: whoever collects garbage moves it away, then looks whether it
+        was touched.
+        """
+        path = self.path(key)
+        files.touch(path)
+        return self._read(path)
 
     def _read(self, path: str) -> Result | None:
         stored = files.read_file(path)
@@ -58,7 +64,7 @@ class Entries:
                 try:
                     _link(name, path)
                 except FileExistsError:
-                    kept = self._read(path)
+                    kept = self.lookup(key)
                     if kept is None:
                         self._private.clear(path)
                         continue

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from blake3 import blake3
@@ -107,6 +107,20 @@ def is_file(path: str, *, size: int) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return found.st_size == size and stat.S_ISREG(found.st_mode)
+
+
+def touch(path: str) -> None:
+    """Note that the file at `path` is used now. Where there is none, nothing happens."""
+    with suppress(OSError):
+        os.utime(path, follow_symlinks=False)
+
+
+def below(folder: str) -> list[str]:
+    """Return the paths of what lies in `folder`, sorted; nothing when there is no such folder."""
+    try:
+        return [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def read_open(fd: int, size: int) -> bytes:
@@ -303,14 +317,18 @@ def _empty(fd: int, names: list[str], *, top: int, depth: int) -> bool:
 
 
 def usage(path: str, *, seen: set[int]) -> int:
-    """Return the bytes of disk below `path`; an inode in `seen` counts no more."""
+    """Return the bytes of disk below `path`; an inode in `seen` counts no more.
+
+    What others remove meanwhile does not count.
+    """
     total = 0
-    with os.scandir(path) as names:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as names:
         for entry in names:
-            found = entry.stat(follow_symlinks=False)
-            if found.st_ino not in seen:
-                seen.add(found.st_ino)
-                total += found.st_blocks * 512
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                if found.st_ino not in seen:
+                    seen.add(found.st_ino)
+                    total += found.st_blocks * 512
             if entry.is_dir(follow_symlinks=False):
                 total += usage(entry.path, seen=seen)
     return total

@@ -199,6 +199,21 @@ class _Walk:
             self.found.undeclared.append(path)
 
 
+def seal_files(folder: str, tree: Tree, *, blobs: Blobs) -> None:
+    """Seal the files of `tree`, which lie in `folder` with the right bytes, and put them into cas."""
+    for entry, digest in tree.files():
+        path, executable = f"{folder}/{entry.path}", entry.kind is Kind.EXECUTABLE
+        fd = os.open(path, files.READ)
+        try:
+            if digest.size < files.SHARED:
+                blobs.put_known(files.read_open(fd, digest.size), digest)
+            seal_open(fd, executable=executable)
+        finally:
+            os.close(fd)
+        if digest.size >= files.SHARED:
+            blobs.adopt(path, digest, executable=executable)
+
+
 def _open_file(fd: int, name: str) -> int:
     """Open a regular file that its own mode may forbid to read."""
     try:

@@ -53,6 +53,10 @@ class Private:
         self._writes = 0
         self._tokens: list[Token] = []
 
+    def enter(self) -> str:
+        """Make the folder of this process unless it has one; return its absolute path."""
+        return self._folder or self._enter()
+
     def name(self) -> str:
         """Return an absolute path that nobody uses, on the store's file system."""
         return f"{self._folder or self._enter()}/{next(self._serial)}"

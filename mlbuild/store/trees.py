@@ -46,7 +46,8 @@ class Trees:
         return tree is not None and all(self._blobs.has(blob) for _, blob in tree.files())
 
     def is_whole(self, digest: Digest) -> bool:
-        """Say whether the materialised tree is here and, after a check, whole."""
+        """Say whether the materialised tree is here and, after a check, whole; it is to be used."""
+        self._touch(digest)
         return self._intact(digest) is not None
 
     def encoded(self, digest: Digest) -> bytes | None:
@@ -67,6 +68,7 @@ class Trees:
 
         None when it is not here, or was damaged and cannot be healed.
         """
+        self._touch(digest)
         sidecar = self._intact(digest)
         if sidecar is None:
             tree = self.tree(digest)
@@ -106,7 +108,7 @@ class Trees:
         """Make the tree from blobs unless it is here; None when some of its bytes are not here."""
         content = encode(tree)
         digest = digest_of(content)
-        if self._intact(digest) is None and not self._build(tree, content, digest):
+        if not self.is_whole(digest) and not self._build(tree, content, digest):
             return None
         return digest
 
@@ -118,7 +120,7 @@ class Trees:
         """
         content = encode(tree)
         digest = digest_of(content)
-        if self._intact(digest) is not None:
+        if self.is_whole(digest):
             return digest
         near: dict[Entry, str] = {}
         used: list[tuple[str, Tree, bytes]] = []
@@ -151,6 +153,7 @@ class Trees:
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise
+                self._touch(digest)
                 if self._intact(digest, tree) is None:
                     continue  # what was there is in the quarantine now
                 files.remove(folder)
@@ -177,6 +180,10 @@ class Trees:
         files.write_new(name, pack(sidecar), mode=0o600)
         self._private.settle(name, place + SUFFIX)
         return sidecar
+
+    def _touch(self, digest: Digest) -> None:
+        """Note that a tree is used, before it is looked at: perhaps no result names it yet."""
+        files.touch(self.path(digest) + SUFFIX)
 
     def _sidecar(self, digest: Digest) -> Sidecar | None:
         content = files.read_file(self.path(digest) + SUFFIX)

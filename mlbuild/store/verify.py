@@ -1,7 +1,7 @@
 """Verify: read everything in a store again and compare it with its name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mlbuild.core.digest import Digest
@@ -27,18 +27,32 @@ class Report:
     healed: list[str] = field(default_factory=list)  # those of `damaged` that are whole again
 
     @property
+    def seen(self) -> int:
+        """How many things have been looked at."""
+        return self.blobs + self.trees + self.entries + self.manifests
+
+    @property
     def whole(self) -> bool:
         """Say whether everything that is in the store now is what its name says."""
         return len(self.damaged) == len(self.healed)
 
 
-def verify(root: str, private: Private, trees: Trees, *, repair: bool, since: int = 0) -> Report:
+def verify(
+    root: str,
+    private: Private,
+    trees: Trees,
+    *,
+    repair: bool,
+    since: int = 0,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Report:
     """Hash all that changed at or after `since` (ns; 0 is everything) and say what is damaged.
 
-    With `repair`, what is damaged goes to the quarantine, and trees are healed from blobs.
+    With `repair`, what is damaged goes to the quarantine, and trees are healed from blobs. `tell`
+    hears again and again how many things have been looked at.
     """
     report = Report()
-    check = _Check(root, private, trees, report, repair=repair, since=since)
+    check = _Check(root, private, trees, report, repair=repair, since=since, tell=tell)
     check.blobs()
     check.trees()
     check.entries()
@@ -58,6 +72,7 @@ class _Check:
         *,
         repair: bool,
         since: int,
+        tell: Callable[[int], None],
     ) -> None:
         self._root = root
         self._private = private
@@ -65,6 +80,7 @@ class _Check:
         self._report = report
         self._repair = repair
         self._since = since
+        self._tell = tell
 
     def blobs(self) -> None:
         """Compare each blob with its name."""
@@ -87,8 +103,7 @@ class _Check:
             digest = Digest(os.path.basename(place), 0)
             if self._trees.proven(digest):
                 continue
-            self._damaged(path, aside=False)
-            if not self._repair:
+            if not self._damaged(path, aside=False) or not self._repair:
                 continue
             self._private.quarantine(place)
             if self._trees.place(digest) is not None:
@@ -112,10 +127,14 @@ class _Check:
             if key_of(files.read_file(path) or b"") != os.path.basename(path):
                 self._damaged(path)
 
-    def _damaged(self, path: str, *, aside: bool = True) -> None:
+    def _damaged(self, path: str, *, aside: bool = True) -> bool:
+        """Note what is damaged, unless somebody removed it meanwhile; say whether it is there."""
+        if not os.path.lexists(path):
+            return False
         self._report.damaged.append(os.path.relpath(path, self._root))
         if self._repair and aside:
             self._private.quarantine(path)
+        return True
 
     def _files(self, kind: str) -> Iterator[str]:
         """Yield the files below root/kind/*/ that changed since."""
@@ -123,8 +142,12 @@ class _Check:
             folder = f"{self._root}/{kind}/{shard}"
             for name in _names(folder):
                 path = f"{folder}/{name}"
+                # A sidecar is touched when its tree is used; the tree itself is not.
+                place = path.removesuffix(SUFFIX)
+                looked = place if os.path.isdir(place) else path
+                self._tell(self._report.seen)
                 try:
-                    if self._since and os.lstat(path).st_ctime_ns < self._since:
+                    if self._since and os.lstat(looked).st_ctime_ns < self._since:
                         continue
                 except FileNotFoundError:
                     continue

@@ -20,9 +20,12 @@ from mlbuild.core.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    Fetched,
+    Fetching,
     GpuAwaited,
     Hashing,
     PlanReady,
+    Uploading,
     Warned,
     WouldRun,
 )
@@ -103,6 +106,13 @@ class Live:
                 self._rows[event.id] = Row(event.owner, "waits", self._clock(), "")
             case GpuAwaited():
                 self._rows[event.id] = Row(event.owner, "waits for a GPU", self._clock(), "")
+            case Fetching():
+                self._rows[event.id] = Row(event.owner, "is fetched", self._clock(), "")
+            case Fetched():
+                self._rows.pop(event.id, None)
+            case Uploading():
+                results = plural(event.results, "result")
+                self._status = f"uploading {results}, {bytes_text(event.bytes)} sent"
             case ActionFinished():
                 self._end(event.id, "ended")
             case ActionFailed():
@@ -113,6 +123,7 @@ class Live:
                 self._status = "loading"
             case BuildFinished():
                 self._rows.clear()
+                self._status = ""
             case Warned() | WouldRun():
                 pass
             case _:

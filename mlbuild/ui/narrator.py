@@ -11,9 +11,12 @@ from mlbuild.core.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    Fetched,
+    Fetching,
     GpuAwaited,
     Hashing,
     PlanReady,
+    Uploading,
     Warned,
     WouldRun,
 )
@@ -54,6 +57,9 @@ class Narrator:
                 | Hashing()
                 | ActionStarted()
                 | ActionSkipped()
+                | Fetching()
+                | Fetched()
+                | Uploading()
                 | WouldRun()
                 | BuildFinished()
             ):

@@ -4,7 +4,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from mlbuild.core.event import ActionFailed, ActionFinished, ActionStarted, Event, Hashing
+from mlbuild.core.event import (
+    ActionFailed,
+    ActionFinished,
+    ActionStarted,
+    Event,
+    Fetched,
+    Fetching,
+    Hashing,
+    Uploading,
+)
 from mlbuild.ui.narrator import FEW, Narrator
 from mlbuild.ui.terminal import Out
 from mlbuild.ui.text import Paint, bytes_text, clean, plural, seconds_text
@@ -23,7 +32,7 @@ class Plain:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, float]] = {}  # id -> label, start
-        self._hashed: float | None = None  # when hashing was last told of
+        self._told: dict[str, float] = {}  # when it was last told of what takes long
         self._over = threading.Event()
         self._pulse: threading.Thread | None = None
 
@@ -31,12 +40,17 @@ class Plain:
         """Take in what happened."""
         with self._lock:
             match event:
-                case ActionStarted():
+                case ActionStarted() | Fetching():
                     self._running[event.id] = (event.owner, self._clock())
-                case ActionFinished() | ActionFailed():
+                case ActionFinished() | ActionFailed() | Fetched():
                     self._running.pop(event.id, None)
                 case Hashing():
-                    self._tell_hashing(event)
+                    so_far = f"{plural(event.files, 'file')}, {bytes_text(event.bytes)}"
+                    self._tell_sometimes("hashing source files", f"{so_far} so far")
+                case Uploading():
+                    so_far = f"{bytes_text(event.bytes)} so far"
+                    left = f"{plural(event.results, 'result')} to go"
+                    self._tell_sometimes("uploading", f"{so_far}, {left}")
                 case _:
                     pass
             if lines := self._narrator.lines(event):
@@ -45,12 +59,11 @@ class Plain:
             self._pulse = threading.Thread(target=self._beat, daemon=True)
             self._pulse.start()
 
-    def _tell_hashing(self, event: Hashing) -> None:
+    def _tell_sometimes(self, what: str, so_far: str) -> None:
         now = self._clock()
-        if self._hashed is None or now - self._hashed >= EVERY:
-            self._hashed = now
-            so_far = f"{plural(event.files, 'file')}, {bytes_text(event.bytes)}"
-            self._out.lines([f"hashing source files: {so_far} so far"])
+        if what not in self._told or now - self._told[what] >= EVERY:
+            self._told[what] = now
+            self._out.lines([f"{what}: {so_far}"])
 
     def tick(self) -> None:
         """Name what has been running for a while."""

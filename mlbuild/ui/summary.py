@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from mlbuild.core.action import OUT, Json
 from mlbuild.core.event import BuildFinished
-from mlbuild.ui.text import clean, plural, seconds_text
+from mlbuild.ui.text import bytes_text, clean, plural, seconds_text
 
 MAX_FILES = 20  # with more output files than this, none is listed
 MAX_METRICS = 8  # numbers shown of one target
 
 
 def summary_line(finished: BuildFinished) -> str:
-    """Return the last line, such as `5 targets: 2 ran, 3 cached · 12.4s`."""
+    """Return the last line, such as `5 targets: 2 ran, 3 fetched · 1.4 MiB down · 12.4s`."""
     return f"{counts_text(finished)} · {seconds_text(finished.seconds)}"
 
 
@@ -22,13 +22,29 @@ def counts_text(finished: BuildFinished) -> str:
     counts = (
         (len(finished.ran), "would run" if finished.dry_run else "ran"),
         (len(finished.cached), "cached"),
-        (len(finished.fetched), "fetched"),
+        (len(finished.fetched), "would be fetched" if finished.dry_run else "fetched"),
         (len(finished.failed), "failed"),
         (len(finished.skipped), "skipped"),
     )
     targets = plural(sum(count for count, _ in counts), "target")
     shown = ", ".join(f"{count:,} {word}" for count, word in counts if count)
-    return f"{targets}: {shown}" if shown else targets
+    return " · ".join([f"{targets}: {shown}" if shown else targets, *_shared_words(finished)])
+
+
+def _shared_words(finished: BuildFinished) -> list[str]:
+    """Return what there is to say of the shared cache; nothing where it took no part."""
+    words = [
+        f"{bytes_text(size)} {where}"
+        for size, where in ((finished.down, "down"), (finished.up, "up"))
+        if size
+    ]
+    if finished.saved >= 1:
+        words.append(f"saved {seconds_text(finished.saved)}")
+    if finished.uploads_left:
+        verb = "goes" if finished.uploads_left == 1 else "go"
+        what = f"{verb} on" if finished.uploads_go_on else "left for later"
+        words.append(f"{plural(finished.uploads_left, 'upload')} {what}")
+    return words
 
 
 def result_lines(finished: BuildFinished, *, root: str, folder: str) -> list[str]:
@@ -90,6 +106,11 @@ def json_text(finished: BuildFinished) -> str:
             "skipped": finished.skipped,
             "outputs": finished.outputs,
             "metrics": finished.metrics,
+            "down": finished.down,
+            "up": finished.up,
+            "saved": finished.saved,
+            "saved_local": finished.saved_local,
+            "uploads_left": finished.uploads_left,
             "seconds": round(finished.seconds, 3),
         }
     )

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from mlbuild.store.checkout import checkout
 from mlbuild.store.disk import DiskStore, open_store
 from mlbuild.store.gc import clean
 from mlbuild.store.ingest import Ingested
+from tests.contract import places
 
 LARGE = b"large " * 20_000  # shares its inode
 HUGE = b"huge file" * 600_000  # is hashed through a map
@@ -29,14 +30,16 @@ class StoreAndCache(Store, Cache, Protocol):
     """Both protocols in one object."""
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], StoreAndCache]] = {
-    "disk": lambda folder: open_store(str(folder / "store")),
-}
+IMPLEMENTATIONS = ["disk", *places.KINDS]
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreAndCache:
-    return IMPLEMENTATIONS[request.param](tmp_path)
+@pytest.fixture(params=IMPLEMENTATIONS)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreAndCache]:
+    if request.param == "disk":
+        yield open_store(str(tmp_path / "store"))
+        return
+    with places.shared_place(request.param, request, tmp_path) as place:
+        yield place.machine()
 
 
 @pytest.fixture

@@ -204,6 +204,22 @@ def test_the_last_line_counts_only_what_there_is() -> None:
     assert summary_line(BuildFinished((), (), (), (), ())) == "0 targets · 0.00s"
 
 
+def test_the_last_line_says_what_the_shared_cache_did() -> None:
+    labels = ("//a:b", "//a:c", "//a:d")
+    fetched = BuildFinished(
+        *((), labels[:1], labels[1:], (), ()), down=3 << 20, saved=247.0, seconds=1.2
+    )
+    going = BuildFinished(labels[:1], (), (), (), (), up=10_000, uploads_left=2, uploads_go_on=True)
+    left = BuildFinished(labels[:1], (), (), (), (), uploads_left=1)
+    dry = BuildFinished((), (), labels, (), (), dry_run=True)
+
+    moved = "3.0 MiB down · saved 4m 07s"
+    assert summary_line(fetched) == f"3 targets: 1 cached, 2 fetched · {moved} · 1.2s"
+    assert summary_line(going) == "1 target: 1 ran · 9.8 KiB up · 2 uploads go on · 0.00s"
+    assert summary_line(left) == "1 target: 1 ran · 1 upload left for later · 0.00s"
+    assert summary_line(dry) == "3 targets: 3 would be fetched · 0.00s"
+
+
 def test_results_are_paths_from_here_and_metrics() -> None:
     build = BuildFinished(
         *((), ("//m:e", "//m:x"), (), (), ()),
@@ -250,6 +266,9 @@ def test_the_json_object_has_its_seconds_last() -> None:
         outputs={"//a:b": ("mlbuild-out/a/b/x",)},
         metrics={"//a:b": {"loss": 0.5}},
         seconds=1.23456,
+        up=2048,
+        saved_local=3.5,
+        uploads_left=1,
     )
 
     text = json_text(build)
@@ -263,6 +282,11 @@ def test_the_json_object_has_its_seconds_last() -> None:
         "skipped": [],
         "outputs": {"//a:b": ["mlbuild-out/a/b/x"]},
         "metrics": {"//a:b": {"loss": 0.5}},
+        "down": 0,
+        "up": 2048,
+        "saved": 0.0,
+        "saved_local": 3.5,
+        "uploads_left": 1,
         "seconds": 1.235,
     }
 

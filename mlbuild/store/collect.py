@@ -1,0 +1,213 @@
+"""Collect: carries out the plan of a collection while builds go on.
+
+Results go first, then trees, then blobs, so that a kill at any moment leaves a store in which no
+result names what is gone. Everything is first moved away, then looked at once more: who used it
+meanwhile touched it before, and it is put back. So nothing goes that a build has found.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from mlbuild.store import files
+from mlbuild.store.blobs import EXECUTABLE, PLAIN, STAMP, is_stamped, restamp
+from mlbuild.store.disk import DiskStore
+from mlbuild.store.gc import Plan
+from mlbuild.store.leases import leases
+from mlbuild.store.litter import CHECKPOINT, DOWNLOADS, Litter
+from mlbuild.store.sidecar import SUFFIX
+from mlbuild.store.survey import (
+    BLOCK,
+    ENTRIES,
+    Stored,
+    contents,
+    read_result,
+    sharded,
+    trees_of,
+)
+
+
+@dataclass(slots=True)
+class Removed:
+    """What a collection removed."""
+
+    results: int = 0
+    trees: int = 0
+    blobs: int = 0
+    others: int = 0
+    freed: int = 0  # bytes of disk
+    spared: list[str] = field(default_factory=list)  # paths that were used in the meantime
+
+
+def foretold(plan: Plan) -> Removed:
+    """Return what carrying out `plan` removes when nobody uses any of it in the meantime."""
+    counts = (len(plan.known), len(plan.trees), len(plan.blobs), len(plan.litter))
+    return Removed(*counts, freed=plan.freed)
+
+
+def collect(
+    store: DiskStore, plan: Plan, *, tell: Callable[[int], None] = lambda _: None
+) -> Removed:
+    """Remove what `plan` says; `tell` hears again and again how many bytes are free by now."""
+    with files.disk_errors(store.root):
+        for path in plan.ahead:
+            files.touch(path)
+        collection = _Collection(store, plan, tell)
+        collection.results()
+        collection.trees()
+        collection.blobs()
+        for one in plan.litter:
+            collection.litter(one)
+        return collection.removed
+
+
+class _Collection:
+    """One collection on its way."""
+
+    def __init__(self, store: DiskStore, plan: Plan, tell: Callable[[int], None]) -> None:
+        self._store = store
+        self._plan = plan
+        self._tell = tell
+        self._needed: set[str] = set()  # addresses of blobs of trees that stay after all
+        self.removed = Removed()
+
+    def _free(self, size: int) -> None:
+        self.removed.freed += size
+        self._tell(self.removed.freed)
+
+    def results(self) -> None:
+        """Remove results, those that differ from a first one before it."""
+        for one in sorted(self._plan.known, key=lambda one: one.path, reverse=True):
+            if self._take_away(one.path):
+                self.removed.results += 1
+                self._free(BLOCK)
+
+    def trees(self) -> None:
+        """Remove trees that no result names now, each at once: its sidecar, then its folder."""
+        needed = _named(self._store.root) if self._plan.trees else set()
+        for hash_, tree in self._plan.trees.items():
+            listed = [one for one, size in contents(self._store.root, hash_)]
+            if hash_ not in needed and self._take_tree(tree):
+                self.removed.trees += 1
+                self._free(tree.size)
+            else:
+                self.removed.spared.append(tree.path)
+                self._needed.update(listed)
+
+    def _take_tree(self, tree: Stored) -> bool:
+        """Remove a tree unless somebody uses it; say whether it was removed."""
+        sidecar, aside = tree.path + SUFFIX, self._store.private.name()
+        links = self._links(tree)
+        if os.path.lexists(sidecar) and not self._take_away(sidecar):
+            return False
+        try:
+            os.chmod(tree.path, 0o700)  # else only root could move it
+            os.rename(tree.path, aside)
+        except FileNotFoundError:
+            return True
+        if os.path.lexists(sidecar):  # somebody found the bytes and completed it again
+            with suppress(OSError):
+                os.rename(aside, tree.path)
+                return False
+        files.remove(aside)
+        for blob in links:  # a link less is a new ctime
+            restamp(blob)
+        return True
+
+    def _links(self, tree: Stored) -> list[str]:
+        """Return the blobs that share an inode with a tree, stay, and have a right stamp."""
+        root = self._store.root
+        found = []
+        for address, size in contents(root, os.path.basename(tree.path)):
+            if size < files.SHARED or address in self._plan.blobs:
+                continue
+            kind, hash_ = (EXECUTABLE, address[1:]) if address[0] == "x" else (PLAIN, address)
+            blob = f"{root}/{kind}/{hash_[:2]}/{hash_}"
+            with suppress(FileNotFoundError):
+                if is_stamped(blob, os.lstat(blob)):
+                    found.append(blob)
+        return found
+
+    def blobs(self) -> None:
+        """Remove blobs that no tree has."""
+        for address, blob in self._plan.blobs.items():
+            if address not in self._needed and self._take_blob(blob.path):
+                self.removed.blobs += 1
+                self._free(blob.size)
+
+    def _take_blob(self, path: str) -> bool:
+        """Remove a blob unless it is used; say whether it was removed."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        stamped = found.st_size >= files.SHARED and is_stamped(path, found)
+        if found.st_nlink > 1 or _mtime(path + STAMP) >= self._plan.since:
+            return False
+        if not self._take_away(path, stamp=path + STAMP):
+            if stamped:
+                restamp(path)
+            return False
+        if not os.path.lexists(path):
+            files.remove(path + STAMP)
+        return True
+
+    def litter(self, one: Litter) -> None:
+        """Remove a thing that nobody has to use; what is used after all stays."""
+        if one.kind == DOWNLOADS and set(leases(self._store.root)) - {os.getpid()}:
+            return
+        lock = self._store.key_lock(os.path.basename(one.path))
+        if one.kind == CHECKPOINT and not lock.try_acquire():
+            return
+        try:
+            aside = self._store.private.name()
+            with suppress(FileNotFoundError):
+                if one.path.startswith(f"{self._store.root}/"):
+                    if os.path.isdir(one.path) and not os.path.islink(one.path):
+                        os.chmod(one.path, 0o700)  # else only root could move it
+                    os.rename(one.path, aside)
+                files.remove(aside if os.path.lexists(aside) else one.path)
+                self.removed.others += 1
+                self._free(one.size)
+        finally:
+            lock.release()
+
+    def _take_away(self, path: str, *, stamp: str = "") -> bool:
+        """Remove a file that nobody touched since the plan was made; say whether it was removed.
+
+        A blob that others link to has a `stamp`, which is touched in its place.
+        """
+        aside = self._store.private.name()
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return False
+        found = os.lstat(aside)
+        linked = bool(stamp) and found.st_nlink > 1
+        if linked or max(found.st_mtime_ns, _mtime(stamp)) >= self._plan.since:
+            with suppress(FileExistsError):  # somebody made it anew
+                os.link(aside, path, follow_symlinks=False)
+            files.remove(aside)
+            self.removed.spared.append(path)
+            return False
+        files.remove(aside)
+        return True
+
+
+def _named(root: str) -> set[str]:
+    """Return the hashes of all trees that a result names."""
+    found: set[str] = set()
+    for path in sharded(root, ENTRIES):
+        result = read_result(path)
+        if result is not None:
+            found.update(trees_of(result))
+    return found
+
+
+def _mtime(path: str) -> int:
+    """Return the mtime in ns, 0 when there is no such file."""
+    try:
+        return os.lstat(path).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
