@@ -10,7 +10,20 @@ import time
 from dataclasses import asdict
 
 import mlbuild
-from bench import docker, full, hashing, leaf, loading, memory, null, restore, shared, startup
+from bench import (
+    docker,
+    elsewhere,
+    full,
+    hashing,
+    leaf,
+    loading,
+    memory,
+    null,
+    reapi,
+    restore,
+    shared,
+    startup,
+)
 from bench.measure import Bench, Figure, wipe, write
 
 MEASURES = {
@@ -24,6 +37,8 @@ MEASURES = {
     "memory": memory.figures,
     "docker": docker.figures,
     "shared": shared.figures,
+    "elsewhere": elsewhere.figures,
+    "reapi": reapi.figures,
 }
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 HEAD = "| what | peer | peer's median | mlbuild's median | ratio | goal | reached |"

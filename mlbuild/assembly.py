@@ -22,7 +22,7 @@ from mlbuild.core.plan import Plan
 from mlbuild.core.result import Result
 from mlbuild.delivery import Delivery
 from mlbuild.errors import HostError
-from mlbuild.exec.base import Executor, Tool
+from mlbuild.exec.base import Away, Executor, Tool
 from mlbuild.exec.gpus import Gpus
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.toolchain import Toolchain
@@ -102,7 +102,10 @@ class Assembly:
                 emit=emit,
             )
         search = config.environ.get("PATH", "")
+        self._away = executor if isinstance(executor, Away) else None
         self._gpus = Gpus(search)
+        if self._away is not None:
+            self._gpus = Gpus(search, ask=self._away.gpus, where=f"`{self._away.where}`")
         self._toolchain = Toolchain(os.path.join(config.cache_dir, "tools"), search=search)
         self._tools: dict[str, Tool] = {}
         self._index = StatIndex.open(workspace.root)
@@ -238,7 +241,7 @@ class Assembly:
         bytes there, like all that is requested. Raises HostError, before anything runs, for what
         this host cannot give to an action.
         """
-        memory = _host_memory()
+        memory = _host_memory() if self._away is None else sys.maxsize  # that machine says no
         for action in plan.actions:
             if isinstance(action.does, Run) and action.does.memory > memory:
                 raise HostError(
@@ -250,7 +253,7 @@ class Assembly:
         wanted = {path for label in plan.requested for path in plan.targets[label].outputs} | near
         on_gpus = any(isinstance(one.does, Run) and one.does.gpus for one in plan.actions)
         settings = Settings(
-            self._config.jobs,
+            self._config.jobs if self._away is None else self._away.jobs,
             keep_going=self._config.keep_going,
             dry_run=request.dry_run,
             rerun=frozenset(plan.requested) if request.rerun else frozenset(),
@@ -258,7 +261,7 @@ class Assembly:
             platform=platform_id(),
             salt=self._config.salt,
             memory=memory,
-            gpus=len(self._gpus.found) if on_gpus and not request.dry_run else 0,
+            gpus=self._gpu_count() if on_gpus and not request.dry_run else 0,
         )
         emit = (lambda _: None) if quiet else self._emit
         host = self.host(logs=not request.dry_run, keeps_failed=request.keep_sandbox)
@@ -274,15 +277,24 @@ class Assembly:
         self._end = scheduler.close
         return scheduler.run()
 
+    def _gpu_count(self) -> int:
+        """Return how many GPUs actions may have together; elsewhere they queue for them there."""
+        return len(self._gpus.found) if self._away is None else sys.maxsize
+
     def _require_gpus(self, plan: Plan, request: Request) -> None:
-        """Make sure that this host has the GPUs of all actions that will have to run.
+        """Make sure that there are the GPUs of all actions that will have to run.
 
         Those whose results are known need none: a laptop uses what a server trained.
         """
+        asking = [one for one in plan.actions if isinstance(one.does, Run) and one.does.gpus]
+        if asking and self._away is not None:  # it is not asked in vain
+            dry = replace(request, dry_run=True)
+            would = self.schedule(plan, dry, quiet=True).would_run
+            asking = [one for one in asking if one.id in would]
         lacking = {
             action.id: f"`{action.owner}` needs {wish}, and {lack}"
-            for action in plan.actions
-            if isinstance(action.does, Run) and action.does.gpus
+            for action in asking
+            if isinstance(action.does, Run)
             for wish in [parse_wish(action.does.gpus)]
             for alike in [action.does.determinism == "bitwise"]
             if (lack := self._gpus.lack(wish, alike=alike))
@@ -313,6 +325,7 @@ class Assembly:
             self._config.caller_env,
             self._gpus,
             keeps_failed,
+            lends=self._away is None,
         )
 
     def worker(self, host: Host) -> Worker:

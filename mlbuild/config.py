@@ -14,8 +14,8 @@ from typing import Any
 
 from mlbuild.core.limits import AUTO
 from mlbuild.errors import InputError, did_you_mean
-from mlbuild.settings import SETTINGS, Value, coerced, listed
-from mlbuild.settings_file import SettingsFile, flag_name, read_settings
+from mlbuild.settings import EXECUTORS, SETTINGS, Value, coerced, listed
+from mlbuild.settings_file import NamedExecutor, SettingsFile, flag_name, read_settings
 from mlbuild.sharing import Sharing, exposed, scope_of
 from mlbuild.trust import Offer, accepted, answer_file
 
@@ -41,6 +41,7 @@ class Config:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     offer: Offer | None = None  # what the workspace offers
     accepted: bool = False  # whether the user said yes to that
+    executors: Mapping[str, NamedExecutor] = field(default_factory=dict)
 
     def value(self, key: str) -> Value:
         """Return the value of a setting by its key, such as `build.jobs`."""
@@ -144,6 +145,8 @@ def load(
                 origins |= {f"flags.{flag}": origin for flag in found.flags}
     values |= stronger
     origins |= said
+    executors = {name: one for _, file in files for name, one in file.executors.items()}
+    _check_executor(values.get("build.executor", ""), executors, origins, files)
     for flag, text in (defines or {}).items():
         selected[flag_name(flag)] = (text,)
         origins[f"flags.{flag}"] = "--define"
@@ -184,6 +187,7 @@ def load(
         environ=dict(environ),
         offer=offer,
         accepted=yes,
+        executors=executors,
     )
 
 
@@ -253,6 +257,27 @@ def _check_known(config: str, files: list[tuple[str, SettingsFile]], origin: str
                 f"to define it, write `[config.{config}]` in mlbuild.toml, and flags below",
             ),
         )
+
+
+def _check_executor(
+    wish: Value,
+    executors: Mapping[str, NamedExecutor],
+    origins: Mapping[str, str],
+    files: list[tuple[str, SettingsFile]],
+) -> None:
+    """Refuse an executor that is neither one of this machine nor described in a file."""
+    known = (*EXECUTORS, *executors)
+    if not wish or wish in known:
+        return
+    origin = origins["build.executor"]
+    spans = [file.chosen for name, file in files if name == origin]
+    ours = "build.executor" if spans or origin.startswith("[") else origin
+    raise InputError(
+        f"`{ours}` is {listed(known, 'or')}, not `{wish}`",
+        span=spans[0] if spans else None,
+        hints=did_you_mean(str(wish), known)
+        or (f"to define it, write `[executors.{wish}]` in mlbuild.toml",),
+    )
 
 
 FLAGS: Mapping[str, str] = {

@@ -34,6 +34,7 @@ class Host:
     resumes: bool = True  # whether an attempt gets what a killed one before it left
     streams: Streams | None = None  # what commands read and write instead of their log
     term: str = ""  # kind of the terminal that those lead to, "" for none
+    lends: bool = True  # whether the GPUs are its own, and so the leases
 
 
 def staged(
@@ -76,12 +77,13 @@ def lent_gpus(
     look: Callable[[str], None],
     tell: Callable[[Answer], None],
     ask: Callable[[str], None],
+    lends: bool = True,
 ) -> Iterator[tuple[Gpu, ...]]:
     """Yield the GPUs that the command may use; wait until they are free.
 
-    `look` is called while it waits, and ends that by raising.
+    `look` is called while it waits, and ends that by raising. None where somebody else `lends`.
     """
-    if not run.gpus:
+    if not (run.gpus and lends):
         yield ()
         return
     action, wish = task.action, parse_wish(run.gpus)

@@ -240,6 +240,14 @@ class Invocation:
         from mlbuild.exec.choice import Choice  # noqa: PLC0415 - start-up
 
         wish = self._config.executor
+        if wish in self._config.executors:
+            from mlbuild.remote.kinds import open_executor  # noqa: PLC0415 - start-up
+
+            return open_executor(
+                self._config.executors[wish],
+                self._config,
+                say=lambda text: self._emit(Warned(text)),
+            )
         host = self._host_executor()
         if wish not in {"auto", "docker"}:
             return host

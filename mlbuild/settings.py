@@ -11,6 +11,7 @@ from mlbuild.core.redact import HIDDEN, redacted
 from mlbuild.errors import InputError, Span, did_you_mean
 
 Value = bool | int | str | tuple[str, ...]
+EXECUTORS = ("auto", "sandbox", "docker", "process")  # those of this machine
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _KINDS: Mapping[type, str] = {
@@ -60,7 +61,6 @@ SETTINGS: Mapping[str, Setting] = {
             str,
             "How actions run.",
             "MLBUILD_EXECUTOR",
-            choices=("auto", "sandbox", "docker", "process"),
         ),
         Setting(
             "build.color",

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.settings import (
+    EXECUTORS,
     SECTIONS,
     SETTINGS,
     Value,
@@ -17,6 +18,7 @@ from mlbuild.settings import (
 )
 
 CONFIG = "config"  # the section whose tables have names of the user's
+PLACES = "executors"  # likewise
 FACTS = ("config", "cpu", "os")  # flags that nobody sets
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -30,12 +32,24 @@ class NamedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedExecutor:
+    """What `[executors.NAME]` says; its `kind` knows what the options mean."""
+
+    name: str
+    kind: str
+    options: Mapping[str, object] = field(repr=False)  # a token may be among them
+    spans: Mapping[str, Span]  # where each of them stands; "" is all of it
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsFile:
     """The checked content of one file."""
 
     settings: Mapping[str, Value] = field(default_factory=dict)
     configs: Mapping[str, NamedConfig] = field(default_factory=dict)
     offers: Mapping[str, Value] = field(default_factory=dict)  # settings that wait for a yes
+    executors: Mapping[str, NamedExecutor] = field(default_factory=dict)
+    chosen: Span | None = None  # where `build.executor` is set
 
 
 def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
@@ -53,6 +67,7 @@ def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
     tables = _parse(content, shown)
     reader = _Reader(content.decode("utf-8"), shown, workspace)
     configs = reader.configs(tables.pop(CONFIG, {}))
+    executors = reader.executors(tables.pop(PLACES, {}))
     values: dict[str, Value] = {}
     for section, table in tables.items():
         values |= reader.section(section, table, above=())
@@ -60,7 +75,9 @@ def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
         span = reader.find("workspace", "requires")
         check_version(str(values["workspace.requires"]), span)
     offers = {key: values.pop(key) for key in list(values) if workspace and SETTINGS[key].offered}
-    return SettingsFile(values, configs, {key: value for key, value in offers.items() if value})
+    chosen = reader.find("build", "executor") if "build.executor" in values else None
+    offers = {key: value for key, value in offers.items() if value}
+    return SettingsFile(values, configs, offers, executors, chosen)
 
 
 def flag_name(name: str, *, span: Span | None = None) -> str:
@@ -93,7 +110,7 @@ class _Reader:
         """Return the settings of a section, which stands in the tables named by `above`."""
         names = [key.partition(".")[2] for key in SETTINGS if key.startswith(section + ".")]
         if not names:
-            known = SECTIONS if above else (*SECTIONS, CONFIG)
+            known = SECTIONS if above else (*SECTIONS, CONFIG, PLACES)
             raise InputError(
                 f"no section `{section}` is known in `{self.shown}`",
                 span=self.find(*above, section),
@@ -138,6 +155,35 @@ class _Reader:
                 )
             found[name] = self._config(name, table)
         return found
+
+    def executors(self, tables: object) -> dict[str, NamedExecutor]:
+        """Return the executors of the file, by name."""
+        if not isinstance(tables, dict):
+            raise InputError(
+                f"`{PLACES}` holds tables, not {described(tables)}",
+                span=self.find(PLACES),
+                hints=("write `[executors.gpubox]` and `kind`, `host` … below",),
+            )
+        return {name: self._executor(name, table) for name, table in tables.items()}
+
+    def _executor(self, name: str, table: object) -> NamedExecutor:
+        span = self.find(PLACES, name)
+        if not _NAME.fullmatch(name) or name in EXECUTORS:
+            raise InputError(
+                f"`{name}` cannot be the name of an executor",
+                span=span,
+                hints=(f"a name has letters, digits, `_`, `-` and `.`; {listed(EXECUTORS)} exist",),
+            )
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(table, dict) or not isinstance(kind, str):
+            raise InputError(
+                f"`executors.{name}` does not say of which kind it is",
+                span=span,
+                hints=('write `kind = "ssh"` in it, or another kind',),
+            )
+        spans = {key: self.find(PLACES, name, key) for key in table}
+        options = {key: value for key, value in table.items() if key != "kind"}
+        return NamedExecutor(name, kind, options, {**spans, "": span})
 
     def _config(self, name: str, table: dict[str, Any]) -> NamedConfig:
         flags: dict[str, str] = {}

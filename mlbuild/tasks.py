@@ -207,11 +207,12 @@ def _flat_result(result: Result) -> tuple[Any, ...]:
         result.undeclared,
         result.share,
         result.gpus,
+        result.resumed,
     )
 
 
 def _result(flat: tuple[Any, ...]) -> Result:
-    outputs, tree, metrics, used, where, log, undeclared, share, gpus = flat
+    outputs, tree, metrics, used, where, log, undeclared, share, gpus, resumed = flat
     return Result(
         tuple((path, _content(rest)) for path, *rest in outputs),
         Digest(*tree),
@@ -225,4 +226,5 @@ def _result(flat: tuple[Any, ...]) -> Result:
         undeclared=undeclared,
         share=share,
         gpus=gpus,
+        resumed=resumed,
     )

@@ -13,6 +13,7 @@ from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Run, Verify, Write
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.event import Failure
+from mlbuild.core.gpus import parse_wish
 from mlbuild.core.manifest import Manifest
 from mlbuild.core.result import Content, Result
 from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
@@ -38,6 +39,7 @@ from mlbuild.tasks import (
     Ended,
     Failed,
     LostInput,
+    NeedsGpu,
     Started,
     Task,
     Waiting,
@@ -62,6 +64,7 @@ class Worker:
         self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
     ) -> None:
         self._cancelled = False
+        self._awaiting: set[str] = set()  # actions that were said to wait for a GPU elsewhere
         self._known: dict[str, bytes] = {}  # tiny files that have been read and checked
         self._store = store
         self._executor = executor
@@ -243,10 +246,17 @@ class Worker:
         scratch = self._store.scratch()
         staging = self._store.staging() if is_light(inputs) and not host.keeps_failed else ""
         caller_env = host.caller_env(run.caller_env) if run.network else {}
+        checkpoint = self._checkpoint(task, scratch) if run.checkpoint else ""
+        resumed = bool(checkpoint and os.listdir(checkpoint))
         try:
             lock = self._store.key_lock
             with lent_gpus(
-                task, run, host.gpus, lock=lock, look=self._look, tell=tell, ask=ask
+                *(task, run, host.gpus),
+                lock=lock,
+                look=self._look,
+                tell=tell,
+                ask=ask,
+                lends=host.lends,
             ) as lent_to_it:
                 execution = self._executor.run(
                     Job(
@@ -258,17 +268,21 @@ class Worker:
                         scratch,
                         staging,
                         log,
-                        self._checkpoint(task, scratch) if run.checkpoint else "",
+                        checkpoint,
                         host.downloads if run.network else "",
                         self._known,
                         turn(),
                         lent_to_it,
                         host.streams,
                         host.keeps_failed,
+                        task.key if host.resumes and not task.forced else "",
+                        lambda holders: self._await_gpus(task, run, holders, tell),
                     )
                 )
             if lent_to_it:
                 execution = replace(execution, gpus=lent_to_it)
+            if resumed:
+                execution = replace(execution, resumed=True)
             failure = failure_of(action, run, execution, log=log, root=host.root)
             answer: Answer
             if failure is not None:
@@ -286,6 +300,14 @@ class Worker:
             self._store.drop(scratch)
             if staging:
                 self._store.unstage(staging)
+
+    def _await_gpus(
+        self, task: Task, run: Run, holders: str, tell: Callable[[Answer], None]
+    ) -> None:
+        """Tell once that the command waits for GPUs of another machine."""
+        if run.gpus and task.action.id not in self._awaiting:
+            self._awaiting.add(task.action.id)
+            tell(NeedsGpu(task.action.id, str(parse_wish(run.gpus)), holders))
 
     def _checkpoint(self, task: Task, scratch: str) -> str:
         """Return the folder where the command may leave something for the next attempt."""
@@ -354,6 +376,7 @@ class Worker:
             kept.undeclared,
             share=run.share,
             gpus=tuple(map(str, execution.gpus)),
+            resumed=execution.resumed,
         )
 
     def _changed(self, task: Task) -> list[str]:

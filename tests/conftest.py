@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import docker, reapi_servers, servers
+from tests import docker, reapi_servers, reapi_workers, servers, ssh
 from tests.harness import Build
+from tests.unit.test_gpus import ROWS, fake_driver
 
 
 @pytest.fixture
@@ -40,6 +41,32 @@ def casd() -> Iterator[reapi_servers.CacheServer]:
 
 
 @pytest.fixture(scope="session")
+def reapi_worker() -> Iterator[reapi_servers.CacheServer]:
+    """Return a buildbox-casd that executes actions; skip where there can be none."""
+    with reapi_workers.casd_worker(arguments=reapi_workers.host_runner()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def buildgrid_worker() -> Iterator[reapi_servers.CacheServer]:
+    """Return a BuildGrid with a worker; skip where there can be none."""
+    with reapi_workers.buildgrid_worker() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def buildgrid() -> Iterator[reapi_servers.CacheServer]:
     """Return a BuildGrid server of our own; skip where there can be none."""
     yield from reapi_servers.buildgrid()
+
+
+@pytest.fixture(scope="session")
+def far_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssh.Host]:
+    """Return a host behind an OpenSSH server of our own; its caches lie beside its folder.
+
+    It says that it has an A100 and a T4.
+    """
+    top = tmp_path_factory.mktemp("ssh")
+    (top / "driver").mkdir()
+    search = fake_driver(top / "driver", ROWS)
+    yield from ssh.server(top / "host", variables=(f"XDG_CACHE_HOME={top}/far", f"PATH={search}"))

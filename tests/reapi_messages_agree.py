@@ -7,8 +7,8 @@ from buildgrid._protos.build.bazel.remote.execution.v2 import remote_execution_p
 from buildgrid._protos.build.bazel.semver import semver_pb2
 from buildgrid._protos.google.bytestream import bytestream_pb2
 from buildgrid._protos.google.longrunning import operations_pb2
-from buildgrid._protos.google.rpc import status_pb2
-from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
+from buildgrid._protos.google.rpc import error_details_pb2, status_pb2
+from google.protobuf import any_pb2, duration_pb2, empty_pb2, timestamp_pb2
 
 from mlbuild.shared import reapi_messages as wire
 
@@ -21,6 +21,8 @@ MODULES: list[ModuleType] = [
     any_pb2,
     duration_pb2,
     timestamp_pb2,
+    empty_pb2,
+    error_details_pb2,
 ]
 INNER = {  # those that the API declares inside others
     "UpdatedBlob": api.BatchUpdateBlobsRequest.Request,
@@ -28,6 +30,7 @@ INNER = {  # those that the API declares inside others
     "ReadBlob": api.BatchReadBlobsResponse.Response,
     "Variable": api.Command.EnvironmentVariable,
     "Property": api.Platform.Property,
+    "Violation": error_details_pb2.PreconditionFailure.Violation,
 }
 OURS = {"Spot", "Listing", "TreeRecord"}
 ENUM, INT32 = 14, 5
@@ -36,6 +39,7 @@ VALUES = {
     "BLAKE3": api.DigestFunction.BLAKE3,
     "IDENTITY": api.Compressor.IDENTITY,
     "ZSTD": api.Compressor.ZSTD,
+    "QUEUED": api.ExecutionStage.QUEUED,
     "COMPLETED": api.ExecutionStage.COMPLETED,
 }
 

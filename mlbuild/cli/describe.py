@@ -147,6 +147,7 @@ def _result(result: Result) -> dict[str, Any]:
         "executor": result.executor,
         "hermetic": result.hermetic,
         "share": result.share,
+        "resumed": result.resumed,
     }
 
 
@@ -212,6 +213,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     notes = [result["executor"], seconds_text(result["seconds"])]
     notes += [] if result["hermetic"] else ["not hermetic"]
     notes += [] if result["share"] else ["never shared"]
+    notes += ["resumed"] if result["resumed"] else []
     yield f"  result    blake3:{result['tree']} ({', '.join(notes)})"
     for name, value in (result["metrics"] or {}).items():
         yield f"  metric    {name} = {json.dumps(value)}"

@@ -34,6 +34,7 @@ COMMANDS = {
     "trust": "accept the shared cache that this workspace proposes",
     "key": "make and show the keys that sign results",
     "cache": "look after the local store and the shared cache",
+    "runner": "run one order of a bucket on this machine, for an executor elsewhere",
     "clean": "remove what can be made again",
     "starlark": "evaluate a plain file of the BUILD language",
     "version": "print the version",

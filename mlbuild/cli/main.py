@@ -41,6 +41,10 @@ VALUED = (  # options that take a word
         "--max-size",
         "--max-age",
         "--grace",
+        "--store",
+        "--cache-dir",
+        "--inside",
+        "--slots",
     ),
 )
 

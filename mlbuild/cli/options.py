@@ -25,8 +25,8 @@ COLOR = Option(("--color",), "Colours: `auto`, `always` or `never`.", "WHEN", "c
 JSON = Option(("--json",), "Print one JSON object on stdout.", dest="json")
 EXECUTOR = Option(
     ("--executor",),
-    "How actions run: `auto`, `sandbox`, `docker` or `process`.",
-    "KIND",
+    "How actions run: `auto`, `sandbox`, `docker`, `process`, or a NAME of `[executors.NAME]`.",
+    "NAME",
     "executor",
 )
 CONFIG = Option(

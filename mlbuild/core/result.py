@@ -39,6 +39,7 @@ class Result:
     undeclared: tuple[str, ...] = ()  # what it wrote besides, not kept
     share: bool = True  # whether it may leave this store for others
     gpus: tuple[str, ...] = ()  # that it ran on: model, driver, CUDA
+    resumed: bool = False  # whether it went on with what a killed attempt had left
 
 
 def encode(result: Result) -> bytes:
@@ -57,6 +58,7 @@ def encode(result: Result) -> bytes:
             "undeclared": list(result.undeclared),
             **({} if result.share else {"share": False}),
             **({"gpus": list(result.gpus)} if result.gpus else {}),
+            **({"resumed": True} if result.resumed else {}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -83,6 +85,7 @@ def decode(stored: bytes) -> Result:
         undeclared=tuple(fields["undeclared"]),
         share=fields.get("share", True),
         gpus=tuple(fields.get("gpus", ())),
+        resumed=bool(fields.get("resumed", False)),
     )
 
 

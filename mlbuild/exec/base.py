@@ -1,9 +1,9 @@
 """The protocol of executors: run one Action in a Sandbox, tell what happened."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlbuild.core.action import Action, Run
 from mlbuild.core.result import Content
@@ -74,6 +74,8 @@ class Job:
     gpus: tuple[Gpu, ...] = ()  # lent to it alone
     streams: Streams | None = None  # of a command that somebody talks with
     keep: bool = False  # leave what was staged where it is, all of it, for somebody to look at
+    key: str = ""  # of the action; "" for a run whose outcome nobody else may be given
+    wait: Callable[[str], None] = lambda _: None  # hears what the command waits for, elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Execution:
     cpu_seconds: float = 0.0
     peak_memory: int = 0  # bytes
     gpus: tuple[Gpu, ...] = ()  # that it was lent
+    resumed: bool = False  # whether it had something that an earlier attempt left
 
 
 class Executor(Protocol):
@@ -108,4 +111,16 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Free what is held between runs."""
+        ...
+
+
+@runtime_checkable
+class Away(Protocol):
+    """What an Executor also has whose jobs run on other machines: CPUs and GPUs are theirs."""
+
+    where: str  # what a user calls the machine, or the machines
+    jobs: int  # CPUs whose actions may be under way together, those that wait there included
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """Return the GPUs that it may lend; raise HostError where nobody answers."""
         ...

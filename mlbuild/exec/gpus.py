@@ -26,10 +26,21 @@ _NUMBERED = re.compile(r"nvidia\d+")
 
 
 class Gpus:
-    """The GPUs of this host. `search` is the PATH that nvidia-smi is looked for on."""
+    """The GPUs of a machine, by default of this host.
 
-    def __init__(self, search: str) -> None:
-        self._search = search
+    `search` is the PATH that nvidia-smi is looked for on. `ask` returns those of another machine,
+    which is called `where`.
+    """
+
+    def __init__(
+        self,
+        search: str,
+        *,
+        ask: Callable[[], tuple[Gpu, ...]] | None = None,
+        where: str = "this host",
+    ) -> None:
+        self._ask = ask or (lambda: _ask(search))
+        self._where = where
         self._found: tuple[Gpu, ...] | None = None
         self._why_none = ""
 
@@ -38,8 +49,10 @@ class Gpus:
         """All GPUs, in the driver's order; asked for once."""
         if self._found is None:
             try:
-                self._found = _ask(self._search)
+                self._found = self._ask()
             except HostError as error:
+                if self._where != "this host":
+                    raise  # it could not be asked
                 self._found, self._why_none = (), error.message
         return self._found
 
@@ -54,10 +67,11 @@ class Gpus:
             return ""
         if not self.found:
             return (
-                f"this host has none that can be used: {self._why_none or 'nvidia-smi lists none'}"
+                f"{self._where} has none that can be used: "
+                f"{self._why_none or 'nvidia-smi finds none'}"
             )
         names = [gpu.name for gpu in self.found]
-        return "this host has " + ", ".join(
+        return f"{self._where} has " + ", ".join(
             f"{names.count(name)} {name}" for name in dict.fromkeys(names)
         )
 

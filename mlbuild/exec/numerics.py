@@ -11,7 +11,7 @@ from os import uname
 from mlbuild.exec.base import Gpu
 
 # What each level of the x86-64 psABI adds, in the kernel's words.
-_LEVELS = (
+LEVELS = (
     ("x86-64-v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
     ("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"),
     ("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
@@ -48,7 +48,7 @@ def class_of(machine: str, flags: frozenset[str]) -> str:
     """Return the class of a processor: its level on x86-64, else its extensions for vectors."""
     if machine == "x86_64":
         level = "x86-64-v1"
-        for name, needs in _LEVELS:
+        for name, needs in LEVELS:
             if not flags.issuperset(needs.split()):
                 break
             level = name

@@ -169,9 +169,15 @@ def _make_parents(root: str, path: str, made: dict[str, None]) -> None:
 
 
 def _copy(staged: Staged, to: str, *, known: dict[str, bytes]) -> None:
-    """Write the bytes of `staged` to the new file `to`; make sure that they are the right ones.
+    """Write the bytes of `staged` to the new file `to`; make sure that they are the right ones."""
+    content = content_of(staged, known=known)
+    write_new(to, content, mode=0o555 if staged.content.kind == "x" else 0o444)
 
-    Many actions read the same tiny files: what has been checked once is written from memory.
+
+def content_of(staged: Staged, *, known: dict[str, bytes]) -> bytes:
+    """Return the bytes of a small file; raise InputChanged when they are not what is said.
+
+    Many actions read the same tiny files: what has been checked once is taken from `known`.
     """
     hash_ = staged.content.digest.hash
     content = known.get(hash_)
@@ -179,7 +185,7 @@ def _copy(staged: Staged, to: str, *, known: dict[str, bytes]) -> None:
         content = _checked(staged)
         if len(content) <= TINY and len(known) < MOST:
             known[hash_] = content
-    write_new(to, content, mode=0o555 if staged.content.kind == "x" else 0o444)
+    return content
 
 
 def write_new(path: str, content: bytes, *, mode: int = 0o444) -> None:

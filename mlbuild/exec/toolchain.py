@@ -158,7 +158,7 @@ def _ask(path: str, *, cache: str) -> Interpreter | None:
 def _python_tool(name: str, python: Interpreter, *, cache: str) -> Tool:
     libpython = glob.glob(f"{python.prefix}/lib/libpython{python.short}*.so*")
     binaries = [python.executable, *sorted(libpython)]
-    files = [*binaries, *_library(python.stdlib)]
+    files = [*binaries, *library(python.stdlib)]
 
     def identity() -> str:
         found = blake3(f"{python.version}\0{python.platform}\0".encode())
@@ -179,7 +179,7 @@ def _python_tool(name: str, python: Interpreter, *, cache: str) -> Tool:
     return Tool(name, python.prefix, mount, executable, content, hidden)
 
 
-def _library(stdlib: str) -> Iterator[str]:
+def library(stdlib: str) -> Iterator[str]:
     """Yield the files of the standard library, sorted within each folder."""
     files: list[str] = []
     folders: list[str] = []
@@ -192,7 +192,7 @@ def _library(stdlib: str) -> Iterator[str]:
                 files.append(entry.path)
     yield from sorted(files)
     for folder in sorted(folders):
-        yield from _library(folder)
+        yield from library(folder)
 
 
 def _is_bound_to(python: Interpreter) -> bool:

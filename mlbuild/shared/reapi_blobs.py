@@ -53,7 +53,7 @@ class Capabilities:
 class Wanted:
     """A blob, what it must be, and the new files that it becomes."""
 
-    digest: Digest
+    digest: Digest | None  # None when only the server's own hash of it is known
     spot: Spot
     paths: tuple[tuple[str, int], ...]  # absolute, with modes
 
@@ -212,6 +212,18 @@ class Blobs:
             return None
         return content if len(content) == spot.size else None
 
+    def contents(self, spots: Sequence[Spot]) -> dict[bytes, bytes]:
+        """Return the verified bytes of those blobs that the server has, by its hash of them."""
+        small, large = self._parted(spots, key=lambda spot: spot.size)
+        found: dict[bytes, bytes | None] = {spot.hash: self.content(spot) for spot in large}
+        for part in self.all([partial(self._read_batch, batch) for batch in small]):
+            found |= part
+        return {
+            hash_: content
+            for hash_, content in found.items()
+            if content is not None and self.hash(content) == hash_
+        }
+
     def bring(self, wanted: Sequence[Wanted]) -> bool:
         """Write blobs to their files; False when one is gone or wrong.
 
@@ -272,8 +284,11 @@ class Blobs:
 
     def _keep(self, wanted: Wanted, content: bytes) -> bool:
         """Write verified bytes to their files; False when they are wrong."""
-        if digest_of(content) != wanted.digest:
-            self._report(wanted.spot.name, content, f"is not {wanted.digest}")
+        right = self.hash(content) == wanted.spot.hash
+        if wanted.digest is not None:
+            right = digest_of(content) == wanted.digest
+        if not right:
+            self._report(wanted.spot.name, content, f"is not {wanted.digest or wanted.spot.name}")
             return False
         for path, mode in wanted.paths:
             files.write_new(path, content, mode=mode)
@@ -304,11 +319,18 @@ class Blobs:
     def _whole(self, wanted: Wanted) -> bool:
         """Say whether a large file is right; then it gets its mode and its copies."""
         (path, mode), *others = wanted.paths
-        if hashed(path) != wanted.digest:
-            self._report(wanted.spot.name, b"", f"is not {wanted.digest}")
+        digest = hashed(path)
+        if not self._is(wanted, digest):
+            self._report(wanted.spot.name, b"", f"is not {wanted.digest or wanted.spot.name}")
             return False
         os.chmod(path, mode)
-        return all(files.copy_new(path, to, mode=mode) == wanted.digest for to, mode in others)
+        return all(files.copy_new(path, to, mode=mode) == digest for to, mode in others)
+
+    def _is(self, wanted: Wanted, digest: Digest) -> bool:
+        """Say whether the file of a large blob, which has this digest, is the right one."""
+        if wanted.digest is not None or self.function:
+            return digest == (wanted.digest or Digest(wanted.spot.name, wanted.spot.size))
+        return both(Source(path=wanted.paths[0][0]).pieces(0))[1] == wanted.spot.hash
 
     # together
 

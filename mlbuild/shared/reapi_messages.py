@@ -15,7 +15,8 @@ SHA256 = 1  # of DigestFunction
 BLAKE3 = 9
 IDENTITY = 0  # of Compressor
 ZSTD = 1
-COMPLETED = 4  # of ExecutionStage
+QUEUED = 2  # of ExecutionStage
+COMPLETED = 4
 
 # One line is `number name type`; `*` after the type says that there are any number of it.
 _SCHEMA = """
@@ -219,6 +220,15 @@ message ExecuteResponse
   2 cached_result bool
   3 status Status
   5 message string
+message CancelOperationRequest
+  1 name string
+message Empty
+message PreconditionFailure
+  1 violations Violation*
+message Violation
+  1 type string
+  2 subject string
+  3 description string
 
 message Spot
   1 hash bytes
@@ -311,6 +321,8 @@ GET_RESULT = _method(f"{_API}.ActionCache", "GetActionResult", response="ActionR
 UPDATE_RESULT = _method(f"{_API}.ActionCache", "UpdateActionResult", response="ActionResult")
 EXECUTE = _method(f"{_API}.Execution", "Execute", response="Operation")
 WAIT_EXECUTION = _method(f"{_API}.Execution", "WaitExecution", response="Operation")
+_OPERATIONS = "google.longrunning.Operations"
+CANCEL = _method(_OPERATIONS, "CancelOperation", response="Empty")
 
 Digest = message("Digest")
 UpdatedBlob = message("UpdatedBlob")

@@ -11,7 +11,9 @@ from blake3 import blake3
 from mlbuild.core.action import Action, Output, Run
 from mlbuild.core.digest import Digest
 from mlbuild.core.result import Content
+from mlbuild.core.tree import digest_tree
 from mlbuild.exec.base import Job, Staged, Tool
+from mlbuild.remote.outputs import scan
 
 
 def shell(script: str) -> Run:
@@ -54,7 +56,8 @@ class Jobs:
         for name, content in files.items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_bytes(content)
-        return Staged(path, str(place), Content("t", Digest("0" * 64, 0)))
+        listing, _ = scan(str(place))
+        return Staged(path, str(place), Content("t", digest_tree(listing)))
 
     def job(
         self,

@@ -23,10 +23,23 @@ from mlbuild.exec.docker import Docker
 from mlbuild.exec.process import Process
 from mlbuild.exec.sandbox import SMALL, InputChanged
 from mlbuild.exec.toolchain import Toolchain
-from tests import docker
+from mlbuild.remote.elsewhere import Elsewhere, Way
+from mlbuild.remote.reapi_executor import Reapi
+from mlbuild.remote.ssh import Remote, Ssh
+from mlbuild.remote.terms import Terms
+from tests import docker, ssh
+from tests.contract.elsewhere import CANNOT
 from tests.contract.jobs import Jobs, marked, shell
+from tests.reapi_servers import CacheServer
+from tests.reapi_workers import executing
 
 NO_SANDBOX = Bubblewrap("").available()
+
+# What cannot be told of a command on another machine; `tests/scenario/test_ssh.py` has its own way.
+NOT_FROM_AFAR = {
+    "test_a_command_outlives_the_thread_that_started_the_first": "no file of ours is seen there",
+    "test_what_callers_variables_name_is_there_for_network_actions": "nor are the caller's folders",
+}
 
 OWN_PYTHON = f"python@{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -37,11 +50,17 @@ OWN_PYTHON = f"python@{sys.version_info.major}.{sys.version_info.minor}"
         pytest.param("image", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
         "docker",
         "process",
+        pytest.param("ssh", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
+        "reapi",
     ]
 )
 def kind(request: pytest.FixtureRequest) -> str:
     """Return what runs the jobs: `image` is the sandbox with an image as its root."""
     found: str = request.param
+    if found == "ssh" and (reason := NOT_FROM_AFAR.get(request.function.__name__)):
+        pytest.skip(reason)
+    if why := CANNOT.get(found, {}).get(request.function.__name__):
+        pytest.skip(why)
     return found
 
 
@@ -60,7 +79,27 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Itera
         made.close()
         assert engine.containers() == []
         return
+    if kind == "reapi":
+        server: CacheServer = request.getfixturevalue("reapi_worker")
+        made = Reapi(executing(server), folder=str(tmp_path / "own"), jobs=2)
+        yield made
+        made.close()
+        return
+    if kind == "ssh":
+        yield from far_executor(request.getfixturevalue("far_host"), tmp_path)
+        return
     made = Process() if kind == "process" else Bubblewrap(str(tmp_path / "own"))
+    yield made
+    made.close()
+
+
+def far_executor(host: ssh.Host, folder: Path) -> Iterator[Executor]:
+    """Yield an executor whose jobs run on a host behind a real OpenSSH server."""
+    remote = Remote(f"ssh://{host.address}")
+    environ = {**os.environ, "PATH": f"{host.bin}:{os.environ['PATH']}"}
+    connect = Ssh(remote, folder=str(folder / "own"), environ=environ).connect
+    way = Way("gpubox", "gpubox", Terms(slots=4), retries=0, memo=str(folder / "memo"))
+    made = Elsewhere(way, connect)
     yield made
     made.close()
 
@@ -247,7 +286,7 @@ def test_outputs_and_their_folders(executor: Executor, jobs: Jobs) -> None:
 
 
 def test_the_context_file_tells_everything_declared(
-    executor: Executor, jobs: Jobs, tmp_path: Path
+    executor: Executor, jobs: Jobs, kind: str, tmp_path: Path
 ) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
@@ -280,7 +319,8 @@ def test_the_context_file_tells_everything_declared(
         "resources": {"cpus": 2},
         "checkpoint": inside,
     }
-    assert (checkpoint / "state").read_text(encoding="utf-8") == "kept\n"
+    if kind != "ssh":  # there it stays where the next attempt will be
+        assert (checkpoint / "state").read_text(encoding="utf-8") == "kept\n"
 
 
 def test_home_and_temporary_folder_are_private_and_writable(executor: Executor, jobs: Jobs) -> None:
@@ -363,20 +403,18 @@ def test_a_command_that_will_not_end_is_made_to(executor: Executor, jobs: Jobs) 
 
 
 def test_cancel_ends_every_running_command_and_those_to_come(
-    executor: Executor, jobs: Jobs, tmp_path: Path
+    executor: Executor, jobs: Jobs
 ) -> None:
-    started = [tmp_path / "checkpoint-0", tmp_path / "checkpoint-1"]
     answers: SimpleQueue[Execution] = SimpleQueue()
-    threads = []
-    for folder in started:
-        folder.mkdir()
-        inside = "/checkpoint" if executor.hermetic else str(folder)
-        job = jobs.job(shell(f"echo 1 >{inside}/on; sleep 1000"), checkpoint=str(folder))
+    started, threads = [], []
+    for _ in range(2):
+        job = jobs.job(shell("echo on; sleep 1000"))
+        started.append(job)
         threads.append(threading.Thread(target=lambda job=job: answers.put(executor.run(job))))
     for thread in threads:
         thread.start()
-    for folder in started:
-        wait_for(folder / "on")
+    for job in started:
+        wait_for(Path(job.log))
 
     executor.cancel()
     for thread in threads:

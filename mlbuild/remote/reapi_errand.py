@@ -1,0 +1,187 @@
+"""Errand: one job on its way to a server: what is sent for it, its execution, what comes back."""
+
+import os
+import re
+import signal
+from contextlib import ExitStack
+from typing import Any
+
+from mlbuild.errors import HostError, InputError
+from mlbuild.exec.base import Execution, Job
+from mlbuild.exec.host import platform_id
+from mlbuild.exec.launcher import unknown_program
+from mlbuild.exec.numerics import cpu_class
+from mlbuild.exec.sandbox import Sandbox
+from mlbuild.remote.outage import Outage
+from mlbuild.remote.reapi_ear import Ear
+from mlbuild.remote.reapi_log import Log
+from mlbuild.remote.reapi_operation import Verdict
+from mlbuild.remote.reapi_outputs import Brought, brought, write
+from mlbuild.remote.reapi_root import CHECKPOINT, OUT, consignment_of
+from mlbuild.remote.reapi_script import LATE, NETWORK, PLATFORM, PROCESSOR, PROGRAM, TOLD
+from mlbuild.remote.reapi_session import Session
+from mlbuild.shared import reapi_messages as wire
+from mlbuild.store import files
+
+_REPAIRS = 3  # times that what is missing is sent again
+_LACKING = {"FAILED_PRECONDITION", "NOT_FOUND", "INTERNAL", "UNKNOWN"}  # servers differ
+_PASSING = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "ABORTED", "DATA_LOSS"}
+_MISSING = "MISSING"
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SHOWN = 300  # characters of a server's own words
+_SIGNAL, _SIGNALS = 128, 64  # a shell's way to tell a signal in an exit code
+_FAILURE = wire.message("PreconditionFailure")
+
+
+class Errand:
+    """One job for a server. Small inputs lie in `sandbox`; `ear` hears that nobody wants it.
+
+    `turn` is what is left as soon as the command has ended.
+    """
+
+    def __init__(
+        self, job: Job, sandbox: Sandbox, session: Session, *, ear: Ear, turn: ExitStack
+    ) -> None:
+        self._job = job
+        self._session = session
+        self._ear = ear
+        self._turn = turn
+        self._is_begun = False
+        self._out = sandbox.out
+        self._resumed = bool(job.checkpoint) and bool(os.listdir(job.checkpoint))
+        with session.troubles():
+            self._sent = consignment_of(
+                job, sandbox, server=session.server, packer=session.packer, etc=session.etc
+            )
+
+    def go(self) -> Execution:
+        """Have it executed, and bring what it made; raise Outage for what may pass."""
+        with self._session.troubles():
+            self._send()
+            log = Log(self._job.log, self._session.channel)
+            verdict = self._execute(log)
+            for _ in range(_REPAIRS):
+                if verdict.code not in _LACKING or not self._repaired(verdict):
+                    break
+                verdict = self._execute(log)
+            self._turn.close()
+            found = brought(verdict.result, self._session.blobs, told=TOLD)
+            log.finish(found.printed)
+            return self._ended(verdict, found)
+
+    def _send(self) -> None:
+        try:
+            self._session.send(self._sent.blobs)
+        except InputError as error:  # a file that was hashed has vanished or changed since
+            raise HostError(error.message, hints=("run the build again",)) from error
+
+    def _execute(self, log: Log) -> Verdict:
+        def tell(metadata: Any) -> None:
+            if not self._is_begun and metadata.stage != wire.QUEUED:
+                self._is_begun = True
+                self._turn.enter_context(self._job.turn)
+            log.follow(metadata)
+
+        return self._session.operations.execute(
+            self._sent.action.spot,
+            fresh=not (self._session.server.server_cache and self._job.key),
+            follow=bool(self._job.key),
+            ear=self._ear,
+            tell=tell,
+        )
+
+    def _repaired(self, verdict: Verdict) -> bool:
+        """Send what the server lacks, by what it says and by what it answers when it is asked."""
+        return self._session.resend(self._sent.blobs, named=_missing(verdict.status))
+
+    def _ended(self, verdict: Verdict, found: Brought) -> Execution:
+        """Return how it ended, with what it made; raise what kept it from that."""
+        run = self._job.run
+        if verdict.code == "DEADLINE_EXCEEDED" and run.timeout:
+            return self._execution(found, signal.SIGKILL + _SIGNAL, timed_out=True)
+        if verdict.code != "OK":
+            raise self._trouble(verdict)
+        word, _, rest = found.told.strip().partition(" ")
+        if word and word != LATE:
+            raise self._refusal(word, rest)
+        if OUT in found.trees:
+            write(found.trees[OUT], self._out, self._session.blobs)
+        if CHECKPOINT in found.trees:
+            self._keep(found.trees[CHECKPOINT])
+        return self._execution(found, verdict.result.exit_code, timed_out=word == LATE)
+
+    def _execution(self, found: Brought, code: int, *, timed_out: bool) -> Execution:
+        ended_by = code - _SIGNAL if _SIGNAL < code <= _SIGNAL + _SIGNALS else 0
+        return Execution(
+            self._out,
+            None if ended_by else code,
+            signal=ended_by,
+            timed_out=timed_out,
+            seconds=found.seconds,
+            resumed=self._resumed,
+        )
+
+    def _keep(self, tree: Any) -> None:
+        """Put what the command left for the next attempt in the place of what it had."""
+        place = f"{self._job.scratch}/left"
+        write(tree, place, self._session.blobs)
+        files.remove(self._job.checkpoint)
+        os.rename(place, self._job.checkpoint)
+
+    def _trouble(self, verdict: Verdict) -> HostError:
+        """Return what a status of the server means to a user."""
+        name = self._session.server.name
+        said = " ".join((verdict.status.message or verdict.message or verdict.code).split())[
+            :_SHOWN
+        ]
+        if verdict.code in _PASSING:
+            return Outage(f"`{name}` failed at executing `{self._job.action.owner}`: {said}")
+        if verdict.code == "CANCELLED":
+            return HostError(f"somebody cancelled `{self._job.action.owner}` on `{name}`")
+        if verdict.code == "DEADLINE_EXCEEDED":
+            return HostError(
+                f"`{name}` ended `{self._job.action.owner}` after its own limit of time: {said}",
+                hints=("say how long it may take: `timeout` in its `resources`",),
+            )
+        return HostError(
+            f"`{name}` does not execute `{self._job.action.owner}`: {said}",
+            hints=(f"check `[executors.{name}.platform]`: which workers are there?",),
+        )
+
+    def _refusal(self, word: str, said: str) -> HostError:
+        """Return why our script did not begin the command."""
+        name, run = self._session.server.name, self._job.run
+        said = said[:_SHOWN]
+        if word == PROGRAM:
+            argv = self._job.run.argv
+            program = "".join(part for part in argv[0] if isinstance(part, str))
+            return unknown_program(program, in_image=bool(run.root))
+        if word in {PLATFORM, PROCESSOR}:
+            own = platform_id() if word == PLATFORM else cpu_class()
+            return HostError(
+                f"a worker of `{name}` has another {word} than this build is for: `{said}`, "
+                f"not `{own}`",
+                hints=(f"choose like workers by `[executors.{name}.platform]`",),
+            )
+        what = f"shows more than an action's inputs: `{said}`"
+        if word == NETWORK:
+            what = f"has a network, and `{self._job.action.owner}` is not to use one"
+        return HostError(
+            f"a worker of `{name}` {what}",
+            hints=(
+                "have the worker run actions in a sandbox, with the input root as `/`",
+                f"or set `executors.{name}.hermetic = false`: results are then never shared",
+            ),
+        )
+
+
+def _missing(status: Any) -> list[str]:
+    """Return the hashes of the blobs that a status says are missing."""
+    found = []
+    for detail in status.details:
+        if detail.type_url.endswith(".PreconditionFailure"):
+            for one in _FAILURE.FromString(detail.value).violations:
+                parts = one.subject.split("/")
+                if one.type == _MISSING and _HASH.fullmatch(parts[-2] if parts[1:] else ""):
+                    found.append(parts[-2])
+    return found

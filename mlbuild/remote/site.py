@@ -1,0 +1,133 @@
+"""Site: what a machine that runs orders keeps: its store, and the bucket that others write to."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from mlbuild import __version__
+from mlbuild.config import load
+from mlbuild.core.digest import Digest
+from mlbuild.core.limits import limits_of
+from mlbuild.exec.gpus import Gpus
+from mlbuild.exec.host import platform_id
+from mlbuild.exec.numerics import cpu_class
+from mlbuild.exec.toolchain import Toolchain
+from mlbuild.remote.facts import Facts
+from mlbuild.shared.base import Bucket, SharedTrouble
+from mlbuild.shared.folder import FolderBucket
+from mlbuild.store.collect import collect
+from mlbuild.store.disk import DiskStore, open_store
+from mlbuild.store.gc import now_of, plan
+from mlbuild.store.private import take
+from mlbuild.store.survey import survey
+
+KEPT = 7 * 24 * 3600.0  # seconds that the bucket keeps what nobody renews
+_DAY = 24 * 3600.0
+
+
+class Site:
+    """The store at the absolute path `root`, and what runs on it; `environ` is this machine's."""
+
+    def __init__(self, root: str, environ: Mapping[str, str]) -> None:
+        self.root = root
+        self.environ = environ
+        self.host = os.uname().nodename
+        search = environ.get("PATH", "")
+        self.gpus = Gpus(search)
+        self.toolchain = Toolchain(os.path.join(root, "tools"), search=search)
+
+    def open(self) -> DiskStore:
+        """Open the store; make it where there is none."""
+        return open_store(self.root)
+
+    def bucket(self) -> Bucket:
+        """Return the bucket that lies beside the store, for who has no other."""
+        folder = f"{self.root}/remote"
+        os.makedirs(folder, 0o700, exist_ok=True)
+        return FolderBucket(folder)
+
+    def lacks(self, trees: list[Digest]) -> list[Digest]:
+        """Return those of `trees` that are not in the store."""
+        store = DiskStore(self.root)
+        return [tree for tree in trees if store.place(tree) is None]
+
+    def take(self, id_: str) -> int | None:
+        """Return a descriptor that holds the right to run an order; None when it is run now."""
+        os.makedirs(f"{self.root}/locks", 0o700, exist_ok=True)
+        return take(f"{self.root}/locks/job-{id_}")
+
+    def free(self) -> int:
+        """Return the bytes that are free on the disk of the store."""
+        place = self.root
+        while not os.path.isdir(place):
+            place = os.path.dirname(place)
+        room = os.statvfs(place)
+        return room.f_bavail * room.f_frsize
+
+    def facts(self) -> Facts:
+        """Return what this machine is."""
+        cores = len(os.sched_getaffinity(0))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        version = ".".join(map(str, sys.version_info[:3]))
+        return Facts(
+            self.host,
+            __version__,
+            version,
+            platform_id(),
+            cpu_class(),
+            cores,
+            memory,
+            self.free(),
+            self.root,
+        )
+
+    def collect(self, store: DiskStore) -> None:
+        """Remove garbage of the store, as its own settings say; looks at most once a day."""
+        config = load("/", environ=self.environ, flags={})
+        lock = take(f"{self.root}/locks/gc") if self._is_due("collected") else None
+        if lock is None:
+            return
+        try:
+            now = now_of(store)
+            found = survey(self.root)
+            disk = os.statvfs(self.root)
+            limits = limits_of(
+                *(config.max_size, config.max_age),
+                disk=disk.f_blocks * disk.f_frsize,
+                room=found.size + disk.f_bavail * disk.f_frsize,
+            )
+            collect(store, plan(found, limits, now=now))
+        finally:
+            os.close(lock)
+
+    def _is_due(self, what: str) -> bool:
+        """Say whether a day has gone since this was last true."""
+        mark = f"{self.root}/remote/.{what}"
+        try:
+            if time.time_ns() / 1e9 - os.stat(mark).st_mtime < _DAY:
+                return False
+        except FileNotFoundError:
+            pass
+        with open(mark, "wb"):
+            os.utime(mark)
+        return True
+
+    def sweep(self) -> None:
+        """Remove what has lain in the bucket for a week; looks at most once a day."""
+        bucket = self.bucket()
+        with suppress(OSError, SharedTrouble):
+            if self._is_due("swept"):
+                now = time.time_ns() / 1e9
+                bucket.remove([one.name for one in bucket.names("") if now - one.modified > KEPT])
+
+
+def site_of(root: str, environ: Mapping[str, str]) -> Site:
+    """Return the site at `root`; "" is where this machine's own settings keep the store."""
+    if not root:
+        root = load("/", environ=environ, flags={}).cache_dir
+    home = environ.get("HOME", "")
+    if root.startswith("~/") and home:
+        root = home + root[1:]
+    return Site(os.path.abspath(root), environ)
