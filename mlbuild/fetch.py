@@ -135,7 +135,7 @@ class Fetch:
         """Begin to bring what `makers` made and an action reads; False where all is here."""
         far = {maker for maker in makers if maker in self._elsewhere}
         if far:
-            self._waits.append(_Wait(id_, key, far))
+            self._waits.append(_Wait(id_, key, set(far)))
             for maker in sorted(far):
                 if maker in self._elsewhere:  # else it could not be ordered with another
                     self._order(self._elsewhere[maker])
@@ -164,7 +164,7 @@ class Fetch:
 
     def brought(self, key: str, *, here: bool) -> None:
         """Hear whether the result of a key is in the local store now."""
-        for maker in self._coming.pop(key, ()):
+        for maker in sorted(self._coming.pop(key, ())):
             wish = self._elsewhere.pop(maker, None)
             if wish is None:
                 continue

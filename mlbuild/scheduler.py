@@ -193,8 +193,7 @@ class Scheduler:
         """Have an action run as soon as all that it reads is here."""
         key, encoded = self._outcome.keys[action.id], self._outcome.manifests[action.id]
         if self._settings.dry_run:
-            forced = action.owner in self._settings.rerun
-            self._would_run(action, "asked to" if forced else self._reason(action, encoded))
+            self._would_run(action, self._why(action, encoded))
             return
         makers = {self._producers[path].id for path in action.inputs if path in self._producers}
         if unmade := {id_ for id_ in makers if self._states[id_] is not State.DONE}:
@@ -202,6 +201,12 @@ class Scheduler:
             self._blockers[action.id] |= unmade
         elif not self._fetch.bring(action.id, key, makers=makers):
             self._line_up(action)
+
+    def _why(self, action: Action, encoded: bytes) -> str:
+        if action.owner in self._settings.rerun:
+            return "asked to"
+        kept = not self._must_run(action)
+        return self._reason(action, encoded) if kept else "its results are not kept"
 
     def _line_up(self, action: Action) -> None:
         """Let an action run when its turn comes."""

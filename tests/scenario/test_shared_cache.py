@@ -249,6 +249,51 @@ def test_a_target_decides_who_keeps_its_results(first: Build, folder: Path) -> N
     assert first("//...").ran == ["//:nobodys"]
 
 
+def test_a_rule_says_who_keeps_results_unless_the_target_does(first: Build, folder: Path) -> None:
+    first.file(
+        "defs.bzl",
+        """
+def _note(ctx):
+    out = ctx.file("note.txt")
+    ctx.run(argv = ["/bin/sh", "-c", "date > $0", out], cache = "local")
+    return struct(files = [out])
+
+note = rule(implementation = _note)
+""",
+    )
+    first.file(
+        "BUILD.ml",
+        'load("//:defs.bzl", "note")\nnote(name = "a")\nnote(name = "b", cache = "shared")\n',
+    )
+    first("//:a")
+    assert objects(folder, "ac") == []
+
+    first("--rerun", "//:b")
+
+    assert len(objects(folder, "ac")) == 1
+
+
+def test_a_word_that_says_nothing_of_who_keeps_results_is_refused(first: Build) -> None:
+    first.genrule("a", "cat")
+    first.edit("BUILD.ml", 'name = "a"', 'name = "a", cache = "lokal"')
+
+    done = first.run("build", "//:a")
+
+    assert done.code == 2
+    assert 'attribute `cache` cannot be "lokal"' in done.stderr
+    assert "did you mean `local`?" in done.stderr
+
+
+def test_what_nobody_keeps_says_so_in_a_dry_run(first: Build) -> None:
+    first.genrule("a", "cat")
+    first.edit("BUILD.ml", 'name = "a"', 'name = "a", cache = "off"')
+    first("//:a")
+
+    done = first.run("build", "--dry-run", "//:a")
+
+    assert "would run //:a  genrule  its results are not kept" in done.stdout
+
+
 def test_what_ran_without_a_sandbox_is_not_shared(first: Build, folder: Path) -> None:
     first.genrule("a", "cat")
 

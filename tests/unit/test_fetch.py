@@ -195,6 +195,18 @@ def test_without_anybody_to_ask_nothing_is_looked_for(far: FakeFar, fetch: Fetch
     assert list(fetch.news()) == [Unknown("//:b", "key b")]
 
 
+def test_inputs_that_nobody_can_bring_are_lost_and_not_here(far: FakeFar, fetch: Fetch) -> None:
+    for name in ("a", "b"):
+        look(fetch, name)
+        fetch.found(f"key {name}", RESULT)
+    list(fetch.news())
+    far.alive = False
+
+    assert fetch.bring("//:user", "key user", makers=["//:a", "//:b"])
+
+    assert list(fetch.news()) == [Gone("//:user", "key user", frozenset({"//:a", "//:b"}))]
+
+
 def test_a_dry_run_brings_nothing(far: FakeFar) -> None:
     fetch = Fetch(far, ears=Deaf(), dry_run=True, emit=lambda _: None)  # type: ignore[arg-type]
 
