@@ -19,7 +19,7 @@ from mlbuild.errors import HostError, InputError
 from mlbuild.exec.base import Gpu
 from mlbuild.exec.docker import Docker
 from mlbuild.exec.docker_engine import Engine
-from tests import docker, ssh
+from tests import docker
 from tests.contract.jobs import Jobs, shell
 from tests.harness import Build
 
@@ -214,23 +214,6 @@ def test_the_docker_context_in_use_is_honoured(
     assert address == f"{engine.address} (context `ours`)"
     with pytest.raises(HostError, match="there is no docker context `theirs`"):
         Engine({**os.environ, "DOCKER_CONTEXT": "theirs"})
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the SDK's ssh
-def test_an_engine_of_this_host_is_reached_over_ssh(
-    engine: docker.Engine, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    servers = ssh.server(tmp_path / "ssh", variables=(f"DOCKER_HOST={engine.address}",))
-    host = next(servers)
-    monkeypatch.setenv("PATH", f"{host.bin}:{os.environ['PATH']}")
-    executor = Docker(str(tmp_path / "own"), {"DOCKER_HOST": f"ssh://{host.address}"})
-
-    execution = executor.run(jobs.job(shell("cat /etc/hostname; exit 7")))
-
-    executor.close()
-    servers.close()
-    assert execution.exit_code == 7
-    assert engine.containers() == []
 
 
 def test_a_word_that_is_no_text_is_refused(executor: Docker, jobs: Jobs) -> None:
