@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -62,13 +63,15 @@ class Docker:
         self._version = "auto"  # of the API, once it is known
         self._engine: Engine | None = None
         self._process = 0  # whose connection that is: a fork makes its own
+        self._beginning = Lock()  # of who asks first, or brings an image first
         self._is_cancelled = False
         self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def available(self) -> str:
         """Return "" when actions can run in containers, else the reason why not."""
         try:
-            self._ready()
+            with self._beginning:
+                self._ready()
         except HostError as error:
             return error.message
         return ""
@@ -84,8 +87,9 @@ class Docker:
                     "or run with `--executor auto`: it takes Docker for what has an image",
                 ),
             )
-        engine, facts = self._ready()
-        image = loaded(engine, root, folder=self._folder, scratch=job.scratch)
+        with self._beginning:
+            engine, facts = self._ready()
+            image = loaded(engine, root, folder=self._folder, scratch=job.scratch)
         sandbox = stage(job)
         sandbox.add_mount_points()
         called = caller.shown(job)

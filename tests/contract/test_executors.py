@@ -75,9 +75,11 @@ def log(job: Job) -> str:
 
 def wait_for(path: Path) -> str:
     """Return what `path` holds once something writes it."""
-    while not path.exists() or not path.read_text(encoding="utf-8"):
+    for _ in range(120 * 200):
+        if path.exists() and (found := path.read_text(encoding="utf-8")):
+            return found
         time.sleep(0.005)
-    return path.read_text(encoding="utf-8")
+    raise AssertionError(f"nobody writes {path}")
 
 
 def test_words_reach_the_command_as_they_are(executor: Executor, jobs: Jobs) -> None:
