@@ -62,7 +62,7 @@ def answer(argv: list[str], environ: dict[str, str], started: float) -> int | No
     except (OSError, ValueError, EOFError, TypeError):
         return None
     if uses:
-        try:
+        try:  # noqa: SIM105 - start-up: nothing is imported here
             os.utime(uses)
         except OSError:  # the store forgets sooner that it is used
             pass

@@ -24,7 +24,7 @@ class Target:
     licenses: tuple[str, ...] = ()
     given: tuple[str, ...] = ()  # the attributes that were written, in that order
     selects: tuple[str, ...] = ()  # the attributes that hold a Select
-    cache: str = ""  # who keeps its results: "shared" "local" "off"; "" as its rule says
+    cache: str = ""  # who keeps its results: "shared" "result" "local" "off"; "" as its rule says
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Yield attribute and text of each label that it names; no Select may be left."""

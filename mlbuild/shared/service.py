@@ -260,11 +260,17 @@ class Service:
         return Pushed(key, kept)
 
     def _sent(self, key: str, shared: Shared) -> bool:
-        """Upload tree and log, then the result that names them; False when it is gone."""
+        """Upload tree and log, then the result that names them; False when it is gone.
+
+        Of some results only that they are is told: who needs their bytes makes them.
+        """
         store = self._store
         result, manifest = store.lookup(key), store.manifest(key)
         if result is None or manifest is None or not (result.hermetic and result.share):
             return False
+        if not self._remote.is_whole(key):
+            shared.publish(key, replace(result, log=None), manifest=manifest)
+            return True
         tree, place = store.tree(result.tree), store.place(result.tree)
         if tree is None or place is None:
             return False

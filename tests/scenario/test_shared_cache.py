@@ -15,11 +15,20 @@ from pathlib import Path
 import pytest
 
 from tests.harness import REPOSITORY, Build
+from tests.keys.subject import lock, wheel
 from tests.proxy import Fault, of, proxy
 from tests.reapi_servers import CacheServer
 from tests.servers import ObjectServer
 
 SECONDS = 30.0  # patience with a busy machine
+SCRIPTED = """
+python_environment(name = "env", lock = "requirements.lock")
+process(name = "it", script = "it.py", environment = ":env", outs = ["out"])
+"""
+SCRIPT = """
+import os, tiny
+open(os.path.join(os.environ["MLBUILD_OUT"], "out"), "w").write(str(tiny.VALUE))
+"""
 LARGE = 100_000  # bytes of an output that does not travel with its entry
 
 
@@ -247,6 +256,24 @@ def test_a_target_decides_who_keeps_its_results(first: Build, folder: Path) -> N
     assert second("//...").ran == ["//:mine", "//:nobodys"]
     assert second("//...").ran == ["//:nobodys"]
     assert first("//...").ran == ["//:nobodys"]
+
+
+def test_environments_are_known_to_all_and_installed_where_they_are_needed(
+    first: Build, tmp_path: Path
+) -> None:
+    pinned = lock("1.0", wheel(tmp_path / "wheels", "1.0", "VALUE = 1\n"))
+    first.env = {"UV_FIND_LINKS": str(tmp_path / "wheels"), "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
+    first.file("BUILD.ml", SCRIPTED).file("requirements.lock", pinned).file("it.py", SCRIPT)
+    first("//:it")
+    second = another(first)
+
+    assert second("//:it").report["ran"] == []
+    assert second.output("it/out") == "1"
+    assert not list(second.cache.rglob("tiny.py"))
+
+    second.edit("it.py", "VALUE", "VALUE + 1")
+    assert second("//:it").ran == ["//:env", "//:it"]
+    assert second.output("it/out") == "2"
 
 
 def test_a_rule_says_who_keeps_results_unless_the_target_does(first: Build, folder: Path) -> None:
