@@ -277,7 +277,9 @@ class Service:
         shared.send_tree(tree, place)
         if result.log is not None and (log := store.read(result.log)) is not None:
             shared.put(log)
-        shared.publish(key, result, manifest=manifest)
+        first = shared.publish(key, result, manifest=manifest)
+        if (first.tree, first.outputs) != (result.tree, result.outputs):
+            store.follow(key, first, ours=result)  # somebody was faster: from now on we use theirs
         return True
 
     def _finish_uploads(self) -> None:

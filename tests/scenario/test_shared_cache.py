@@ -629,3 +629,7 @@ def test_two_machines_that_publish_one_key_at_once_both_end_well(first: Build) -
     assert fetched.ran == []
     made = {first.output("dice/dice.txt"), second.output("dice/dice.txt")}
     assert third.output("dice/dice.txt") in made
+    for late in (first, second):
+        shutil.rmtree(late.root / ".mlbuild")
+        assert late("//:dice").ran == []
+        assert late.output("dice/dice.txt") == third.output("dice/dice.txt")
