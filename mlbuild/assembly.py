@@ -11,14 +11,10 @@ from mlbuild import plans
 from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Json, Run
-from mlbuild.core.event import (
-    BuildFinished,
-    Event,
-    Hashing,
-)
+from mlbuild.core.event import BuildFinished, Event
 from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
-from mlbuild.core.result import Result
+from mlbuild.core.result import Content, Result
 from mlbuild.delivery import Delivery
 from mlbuild.errors import HostError, Interrupted
 from mlbuild.exec.base import Executor, Tool
@@ -31,8 +27,8 @@ from mlbuild.history.records import Record, Records
 from mlbuild.history.why import Difference, differences, reason
 from mlbuild.host import Host
 from mlbuild.scheduler import Outcome, Scheduler, Settings
-from mlbuild.sources import Sources
-from mlbuild.stamps import StatIndex
+from mlbuild.scheduler import Sources as Contents
+from mlbuild.sources import open_sources
 from mlbuild.store.disk import DiskStore
 from mlbuild.unchanged import Trace
 from mlbuild.worker import Worker
@@ -90,13 +86,7 @@ class Assembly:
         self._gpus = Gpus(search)
         self._toolchain = Toolchain(os.path.join(config.cache_dir, "tools"), search=search)
         self._tools: dict[str, Tool] = {}
-        self._index = StatIndex.open(workspace.root)
-        rules = os.path.join(config.cache_dir, "rules-index")
-        self._sources = Sources(
-            self._index,
-            StatIndex.open(workspace.rules_root(), state=rules),
-            tell=lambda files, size: emit(Hashing(files, size)),
-        )
+        self._sources = open_sources(workspace, config, emit=emit)
 
     def run(self, plan: Plan, request: Request, *, started: float) -> BuildFinished:
         """Schedule `plan`, deliver its outputs, write history; return what was reached."""
@@ -130,6 +120,13 @@ class Assembly:
             or outcome.interrupted
         )
 
+    def used(self) -> Mapping[str, Content] | None:
+        """Return the contents of the sources that the run used.
+
+        None when some changed meanwhile, so that no state of the disk is what the run has seen.
+        """
+        return None if self._outcome.noted else self._sources.steady()
+
     def trace(self, planned: plans.Planned, *, since: int) -> Trace:
         """Return everything on disk that the answer rests on."""
         trace = Trace(since)
@@ -144,7 +141,7 @@ class Assembly:
             if kind == "tree":
                 trace.folders += [
                     (os.path.join(root, folder), own, names, looks)
-                    for folder, own, names, looks in self._index.folders_below(path)
+                    for folder, own, names, looks in self._sources.index.folders_below(path)
                 ]
             elif path.startswith("@rules/"):
                 trace.files.add(os.path.join(rules, path.removeprefix("@rules/")))
@@ -199,9 +196,17 @@ class Assembly:
         found = differences(manifests.decode(old), manifests.decode(new)) if old and new else ()
         return Explanation(label, status, newest.when, tuple(found), past[1].when, ())
 
-    def schedule(self, plan: Plan, request: Request, *, quiet: bool = False) -> Outcome:
+    def schedule(
+        self,
+        plan: Plan,
+        request: Request,
+        *,
+        quiet: bool = False,
+        sources: Contents | None = None,
+    ) -> Outcome:
         """Bring every action of `plan` to its end; return what was reached.
 
+        `sources` gives digests of sources that are not those on the disk: for dry runs.
         Raises HostError, before anything runs, for what this host cannot give to an action.
         """
         memory = _host_memory()
@@ -232,7 +237,7 @@ class Assembly:
             plan,
             settings=settings,
             worker=self.worker(host),
-            sources=self._sources,
+            sources=sources or self._sources,
             emit=emit,
             reason=self._reason,
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.settings import SETTINGS, Value, coerced, listed
-from mlbuild.settings_file import SettingsFile, flag_name, read_settings
+from mlbuild.settings_file import SettingsFile, flag_name, parse_settings, read_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,22 @@ class Config:
     color: str
     salt: str
     cache_dir: str  # absolute
+    hook_targets: tuple[str, ...] = ()  # patterns
+    hook_gate: bool = False
     requires: str = ""
     configs: tuple[str, ...] = ()  # the named configs in use
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what `select` looks at
     origins: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    words: Mapping[str, Value] = field(default_factory=dict)  # what the command line sets, by key
+    defines: Mapping[str, str] = field(default_factory=dict)  # the flags for `select` that it sets
+
+    def with_files(self, root: str, ours: Mapping[str, bytes]) -> "Config":
+        """Return the settings of the same words, had the workspace's own files these contents.
+
+        Raises InputError like `load`.
+        """
+        return load(root, environ=self.environ, flags=self.words, defines=self.defines, ours=ours)
 
     def value(self, key: str) -> Value:
         """Return the value of a setting by its key, such as `build.jobs`."""
@@ -57,6 +68,8 @@ _FIELDS = {
     "build.color": "color",
     "build.salt": "salt",
     "cache.dir": "cache_dir",
+    "hooks.targets": "hook_targets",
+    "hooks.gate": "hook_gate",
 }
 
 
@@ -82,16 +95,23 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, Value],
     defines: Mapping[str, str] | None = None,
+    ours: Mapping[str, bytes] | None = None,
 ) -> Config:
     """Return the settings for the workspace at `root`.
 
     `flags` are what the command line sets, by key; texts are read as a variable's would be.
-    `defines` are the flags for `select` that it sets. Raises InputError for a file, variable or
-    flag that cannot be meant.
+    `defines` are the flags for `select` that it sets. `ours` are the contents of the workspace's
+    own files by name, where those on the disk do not count. Raises InputError for a file, variable
+    or flag that cannot be meant.
     """
     files = [
-        (name, read_settings(path, shown=name, workspace=ours))
-        for name, path, ours in _files(root, environ)
+        (
+            name,
+            read_settings(path, shown=name, workspace=own)
+            if ours is None or not own
+            else parse_settings(ours.get(name, b""), shown=name, workspace=True),
+        )
+        for name, path, own in _files(root, environ)
     ]
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
@@ -131,13 +151,22 @@ def load(
         "build.color": lambda: "auto",
         "build.salt": str,
         "cache.dir": lambda: _default_cache(environ),
+        "hooks.targets": tuple,
+        "hooks.gate": bool,
     }
     chosen: dict[str, Any] = {
         _FIELDS[key]: values[key] if key in values else default()
         for key, default in defaults.items()
     }
     chosen["cache_dir"] = _absolute(chosen["cache_dir"], environ, origins.get("cache.dir", ""))
-    return Config(**chosen, flags=selected | facts, origins=origins, environ=dict(environ))
+    return Config(
+        **chosen,
+        flags=selected | facts,
+        origins=origins,
+        environ=dict(environ),
+        words=dict(flags),
+        defines=dict(defines or {}),
+    )
 
 
 def _outside(

@@ -70,6 +70,10 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "cache.dir", str, "The folder of the local store.", "MLBUILD_CACHE_DIR", personal=True
         ),
+        Setting(
+            "hooks.targets", tuple, "What hooks of git build of it, where a commit affects it."
+        ),
+        Setting("hooks.gate", bool, "Let a push wait for that, and stop it where that fails."),
     )
 }
 
