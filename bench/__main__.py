@@ -10,7 +10,21 @@ import time
 from dataclasses import asdict
 
 import mlbuild
-from bench import docker, full, hashing, leaf, loading, memory, null, restore, shared, startup
+from bench import (
+    affected,
+    docker,
+    full,
+    hashing,
+    hooks,
+    leaf,
+    loading,
+    memory,
+    null,
+    query,
+    restore,
+    shared,
+    startup,
+)
 from bench.measure import Bench, Figure, wipe, write
 
 MEASURES = {
@@ -19,11 +33,14 @@ MEASURES = {
     "full": full.figures,
     "leaf": leaf.figures,
     "loading": loading.figures,
+    "query": query.figures,
     "hashing": hashing.figures,
     "restore": restore.figures,
     "memory": memory.figures,
     "docker": docker.figures,
     "shared": shared.figures,
+    "affected": affected.figures,
+    "hooks": hooks.figures,
 }
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 HEAD = "| what | peer | peer's median | mlbuild's median | ratio | goal | reached |"

@@ -28,8 +28,8 @@ SHARED: Mapping[str, tuple[str, str]] = {  # what all rules have: type and meani
     "cache": (
         "string",
         (
-            'Who keeps its results: `"shared"` the team too, `"result"` the team but for the bytes, '
-            '`"local"` this machine, `"off"` nobody.'
+            'Who keeps its results: `"shared"` the team too, `"result"` the team but for the bytes,'
+            ' `"local"` this machine, `"off"` nobody.'
         ),
     ),
 }
