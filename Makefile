@@ -13,7 +13,7 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@echo "the model lies in examples/lenet/mlbuild-out/models/lenet/model.npz; type \`make demo\` again: nothing runs"
 
 test: $(VENV)/test $(VENV)/servers ## install what the tests need and run them all
-	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd || true
+	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd zsh:zsh fish:fish || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
 
