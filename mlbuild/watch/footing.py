@@ -37,7 +37,7 @@ class Footing:
         for folder in {os.path.dirname(file) for file in self.files}:
             found.setdefault(folder, self.whole)
         for tree in self.trees:
-            found |= dict.fromkeys((folder for folder, _ in walk(tree)), True)
+            found |= dict.fromkeys((folder for folder, _, _ in walk(tree)), True)
         for folder in list(found):
             for above in self._above(folder):
                 found.setdefault(above, self.whole)
@@ -82,7 +82,7 @@ def footing_of_error(before: Footing) -> Footing:
     Folders that nothing is read from, such as virtual environments, are left out.
     """
     files, listings = set(before.files), set(before.listings)
-    for folder, names in walk(before.root, careless=False):
+    for folder, names, _ in walk(before.root, careless=False):
         listings.add(folder)
         files.update(os.path.join(folder, name) for name in names)
         if len(listings) >= MOST:
@@ -95,32 +95,29 @@ def is_read(path: str) -> bool:
     return os.path.basename(path) in {BUILD_FILE, MARKER, LOCAL} or path.endswith(".bzl")
 
 
-def walk(top: str, *, careless: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder from `top` down with the names of what is no folder in it.
+def walk(top: str, *, careless: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each folder from `top` down, with the names of files and those of folders in it.
 
     Unless `careless`, hidden folders, virtual environments and workspaces below are left out.
     """
     pending = deque([top])
     while pending:
         here = pending.popleft()
+        files: list[str] = []
+        folders: list[str] = []
         try:
             with os.scandir(here) as entries:
-                listing = [
-                    (one.name, one.is_dir(follow_symlinks=False))
-                    for one in entries
-                    if one.name not in SKIPPED
-                ]
+                for one in entries:
+                    if one.name not in SKIPPED:
+                        (folders if one.is_dir(follow_symlinks=False) else files).append(one.name)
         except OSError:
             continue
-        names = [name for name, is_folder in listing if not is_folder]
-        if not careless and here != top and (ENVIRONMENT in names or MARKER in names):
-            continue
-        yield here, names
-        pending += [
-            os.path.join(here, name)
-            for name, is_folder in listing
-            if is_folder and (careless or not name.startswith("."))
-        ]
+        if not careless:
+            if here != top and (ENVIRONMENT in files or MARKER in files):
+                continue
+            folders = [name for name in folders if not name.startswith(".")]
+        yield here, files, folders
+        pending += [f"{here}/{name}" for name in folders]
 
 
 def _with_hops(files: Iterable[str]) -> frozenset[str]:

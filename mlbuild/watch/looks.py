@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mlbuild import columns
 from mlbuild.watch.footing import Footing, walk
 
-Looks = Mapping[str, bytes | str | None]  # by path; a folder's, which ends with /, are its names
+Look = tuple[int, int, int, int] | frozenset[str] | None
+Looks = Mapping[str, Look]  # by path; a folder's, which ends with /, are the names in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +21,25 @@ class Change:
 
 def looks_of(footing: Footing) -> Looks:
     """Return how everything in `footing` looks just now."""
-    found: dict[str, bytes | str | None] = {path: _look(path) for path in footing.files}
+    found: dict[str, Look] = {path: _look(path) for path in footing.files}
     for folder in footing.listings:
-        found[f"{folder}/"] = columns.listing(folder)
+        found[f"{folder}/"] = frozenset(columns.listing(folder).split("\0"))
     for tree in footing.trees:
-        for folder, names in walk(tree):
-            found[f"{folder}/"] = columns.listing(folder)
+        for folder, names, below in walk(tree):
+            found[f"{folder}/"] = frozenset([*names, *[f"{name}/" for name in below]])
             for name in names:
-                path = os.path.join(folder, name)
+                path = f"{folder}/{name}"
                 found[path] = _look(path, follow=False)
     return found
 
 
-def _look(path: str, *, follow: bool = True) -> bytes | None:
-    """Return the columns of a file; None where there is none."""
+def _look(path: str, *, follow: bool = True) -> Look:
+    """Return what tells a file from what it was before; None where there is none."""
     try:
-        return columns.stamp(os.stat(path, follow_symlinks=follow))
+        it = os.stat(path, follow_symlinks=follow)
     except OSError:
         return None
+    return it.st_mtime_ns, it.st_ctime_ns, it.st_size, it.st_ino
 
 
 def changes(then: Looks, now: Looks) -> tuple[Change, ...]:
@@ -49,11 +51,12 @@ def changes(then: Looks, now: Looks) -> tuple[Change, ...]:
     for path, look in now.items():
         if path not in then or then[path] == look:
             continue
-        if path.endswith("/"):
-            for name, how in _names(str(then[path]), str(look)):
-                found.setdefault(path + name, how)
+        was = then[path]
+        if isinstance(was, frozenset) and isinstance(look, frozenset):
+            for name in (look ^ was) - {""}:
+                found.setdefault(path + name, "new" if name in look else "gone")
         else:
-            found[path] = "new" if then[path] is None else "gone" if look is None else "changed"
+            found[path] = "new" if was is None else "gone" if look is None else "changed"
     return tuple(
         Change(path, how)
         for path, how in sorted(found.items())
@@ -65,13 +68,6 @@ def _above(path: str) -> Iterator[str]:
     """Yield the folders that `path` lies in."""
     while (path := os.path.dirname(path.rstrip("/"))) != "/":
         yield path
-
-
-def _names(then: str, now: str) -> Iterator[tuple[str, str]]:
-    """Yield the names that appeared in a listing or left it."""
-    before, after = set(then.split("\0")) - {""}, set(now.split("\0")) - {""}
-    yield from ((name, "new") for name in after - before)
-    yield from ((name, "gone") for name in before - after)
 
 
 def is_scratch(path: str) -> bool:

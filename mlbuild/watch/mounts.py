@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 TABLE = "/proc/self/mountinfo"
+_PLACE = 4  # the field of a line that says where something is mounted
 REMOTE = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs"),
@@ -14,9 +15,12 @@ REMOTE = frozenset(
 LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.ext4", "fuse.ntfs-3g"})
 
 
-def network_folder(folders: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first of `folders` that others may change unseen, and its kind of file system."""
-    mounts = list(_mounts())
+def network_folder(folders: Iterable[str], *, table: str = TABLE) -> tuple[str, str] | None:
+    """Return the first of `folders` that others may change unseen, and its kind of file system.
+
+    `table` lists what is mounted, as the kernel does.
+    """
+    mounts = _mounts(table)
     if not any(_is_remote(kind) for _, kind in mounts):
         return None
     mounts.sort(key=lambda one: len(one[0]), reverse=True)
@@ -28,24 +32,20 @@ def network_folder(folders: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def _mounts() -> Iterator[tuple[str, str]]:
-    """Yield where something is mounted, with a slash at the end, and its kind; later ones win."""
+def _mounts(table: str) -> list[tuple[str, str]]:
+    """Return where something is mounted, with a slash at the end, and its kind; the newest first."""
+    found: list[tuple[str, str]] = []
     try:
-        with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.readlines()
+        with open(table, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                left, _, right = line.partition(" - ")
+                words = left.split(" ")
+                if len(words) > _PLACE and right:
+                    place = re.sub(r"\\([0-7]{3})", lambda one: chr(int(one[1], 8)), words[_PLACE])
+                    found.append((place.rstrip("/") + "/", right.split(" ")[0]))
     except OSError:
-        return
-    yield from reversed(list(parsed(lines)))
-
-
-def parsed(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield place and kind of each mount in the lines of a `mountinfo`."""
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        words = left.split(" ")
-        if len(words) > 4 and right:  # noqa: PLR2004 - the fifth field is the place
-            place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), words[4])
-            yield place.rstrip("/") + "/", right.split(" ")[0]
+        return []
+    return found[::-1]
 
 
 def _is_remote(kind: str) -> bool:

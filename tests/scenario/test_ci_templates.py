@@ -174,7 +174,7 @@ def test_pull_requests_keep_no_results_and_only_protected_branches_are_trusted()
     assert "github.event_name == 'push' && github.ref_protected" in trust
     assert [one["MLBUILD_CACHE_WRITE"] for one in rules] == ["never", "trusted", "never"]
     assert [one["MLBUILD_CACHE_POLICY"] for one in rules] == ["pull", "pull-push", "pull"]
-    assert 'CI_COMMIT_REF_PROTECTED == "true"' in gitlab["rules"][2]["if"]
+    assert 'CI_COMMIT_REF_PROTECTED == "true"' in gitlab["rules"][1]["if"]
 
 
 def test_workflows_fetch_the_history_and_ask_for_few_rights() -> None:
