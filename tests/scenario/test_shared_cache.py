@@ -282,7 +282,7 @@ def test_a_rule_says_who_keeps_results_unless_the_target_does(first: Build, fold
         """
 def _note(ctx):
     out = ctx.file("note.txt")
-    ctx.run(argv = ["/bin/sh", "-c", "date > $0", out], cache = "local")
+    ctx.run(argv = ["/bin/sh", "-c", "echo > $0", out], cache = "local")
     return struct(files = [out])
 
 note = rule(implementation = _note)

@@ -172,6 +172,7 @@ def test_json_has_targets_and_files(ask: Asked) -> None:
         "visibility": ["//visibility:public"],
         "tags": ["x"],
         "licenses": [],
+        "cache": "",
         "deps": ["//a:left", "//a:right"],
     }
 
