@@ -156,11 +156,14 @@ class Assembly:
         trace.uses = self._uses
         root, rules = self._workspace.root, self._workspace.rules_root()
         trace.files.update(planned.files)
+        trace.read |= planned.read()
         trace.files.add(sys.executable)
         trace.files.update(on_host(tool) for tool in self._tools.values())
         for path in (*settings_files(root, self._config.environ),):
             (trace.files if os.path.lexists(path) else trace.absent).add(path)
-        trace.listings.update(os.path.join(root, folder) for folder in planned.folders)
+        folders = [os.path.join(root, folder) for folder in planned.folders]
+        trace.listings.update(folders)
+        trace.names |= dict(zip(folders, planned.names, strict=False))
         for path, kind in planned.plan.sources.items():
             if kind == "tree":
                 trace.folders += [
@@ -170,7 +173,8 @@ class Assembly:
             elif path.startswith("@rules/"):
                 trace.files.add(os.path.join(rules, path.removeprefix("@rules/")))
             else:
-                trace.files.add(os.path.join(root, path))
+                trace.files.add(place := os.path.join(root, path))
+                trace.read[place] = self._sources.index.stamp(path)
         for link, tree in self._delivery.links.items():
             trace.links[link] = self._store.path(tree)
             stamps = self._store.stamps(tree)

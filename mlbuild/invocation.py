@@ -281,7 +281,7 @@ class Invocation:
         if planned is None:
             planned = reading.plan(request.patterns, request.package)
         if reading.complete:
-            plans.keep(self._workspace, words, planned, since=since)
+            planned = plans.keep(self._workspace, words, planned, since=since)
         return planned
 
     def _executor(self) -> Executor:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from tests.harness import Build
@@ -70,6 +71,15 @@ class Watching:
     @property
     def _waits(self) -> int:
         return self.said.count("waiting for changes")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Keep it from doing anything, as a busy machine does: what happens waits for it."""
+        self.process.send_signal(signal.SIGSTOP)
+        status = Path(f"/proc/{self.process.pid}/stat")
+        self.until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T", "stopped")
+        yield
+        self.process.send_signal(signal.SIGCONT)
 
     def end(self, number: int = signal.SIGINT) -> int:
         """End it politely; return its exit code."""

@@ -22,7 +22,7 @@ from mlbuild.watch.looks import Change
 from mlbuild.watch.loop import Watch
 from mlbuild.watch.notifier import Notifier
 
-ELSEWHERE = frozenset({"dry_run", "rerun"})  # options of `build` that make no sense here
+ELSEWHERE = frozenset({"dry_run", "rerun", "json"})  # options of `build` that are no use here
 USAGE = Usage(
     "watch",
     "PATTERN…",
@@ -38,8 +38,13 @@ USAGE = Usage(
             "notify",
         ),
         Option(("--once",), "End after the first change that was built.", dest="once"),
-        Option(("--poll",), "Look at the files every second, ask no kernel.", dest="poll"),
+        Option(
+            ("--poll",),
+            "Look at the files every second instead of being told by the kernel.",
+            dest="poll",
+        ),
         *(option for option in BUILD.options if option.dest not in ELSEWHERE),
+        Option(("--json",), "Print a line of JSON on stdout for each build.", dest="json"),
     ),
     most=None,
 )

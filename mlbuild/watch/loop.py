@@ -160,7 +160,10 @@ class Watch:
             with self._face.looking() as emit:
                 basis = self._looked(config, emit)
         except MlbuildError as error:
-            return not self._is_shown(error)
+            if not self._is_shown(error):
+                return True
+            self._stand_on(footing_of_error(self._footing))  # with folders that are new by now
+            return False
         if isinstance(self._error, InputError):
             return True
         if self._error is not None:  # of the host: no file tells whether it is over

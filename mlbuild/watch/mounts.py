@@ -33,7 +33,7 @@ def network_folder(folders: Iterable[str], *, table: str = TABLE) -> tuple[str, 
 
 
 def _mounts(table: str) -> list[tuple[str, str]]:
-    """Return where something is mounted, with a slash at the end, and its kind; the newest first."""
+    """Return the places and kinds of what is mounted, the newest first."""
     found: list[tuple[str, str]] = []
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as file:

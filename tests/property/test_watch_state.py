@@ -230,8 +230,6 @@ def test_a_watch_at_rest_shows_what_a_cold_build_gives(build: Build) -> None:
             what = f"as a cold build after script {number}: {editor.done}\n{expected}"
             watch.until(lambda wanted=expected: comes_to(watch, wanted, build.root), what)
             failures.append(expected["exit_code"])
-            print("ERR", expected.get("error"), editor.done)  # noqa: T201
 
-    print("CODES", {c: failures.count(c) for c in set(failures)})  # noqa: T201
     assert 0 in failures  # else they would all be alike
     assert len(set(failures)) > 1
