@@ -4,6 +4,7 @@ import os
 
 from mlbuild.cli.draft import Draft
 from mlbuild.errors import InputError, did_you_mean
+from mlbuild.history.commit import checkout_of
 
 GITHUB, GITLAB = "github", "gitlab"
 PLACES = {  # the folder of each template's files, and where in a repository they go
@@ -33,7 +34,7 @@ def pipeline(kind: str, root: str) -> Draft:
 
     A file that is there already with the same content is left out.
     """
-    top = repository_folder(root)
+    top = checkout_of(root) or root
     folder = os.path.relpath(root, top)
     quoted = '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
     found: dict[str, bytes] = {}
@@ -42,17 +43,6 @@ def pipeline(kind: str, root: str) -> Draft:
         if _content(os.path.join(top, place)) != content:
             found[place] = content
     return Draft(top, found)
-
-
-def repository_folder(root: str) -> str:
-    """Return the folder of the checkout that holds `root`, else `root` itself."""
-    folder = root
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return root
-        folder = above
-    return folder
 
 
 def _shipped(kind: str, name: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlbuild.core.label import Label
 from mlbuild.errors import Span
-from mlbuild.graph.package import Package, Target
+from mlbuild.graph.package import Package, Target, shown_to
 from mlbuild.graph.schema import LABELS, OUTPUTS, Attribute, Rule
 from mlbuild.graph.select import DEFAULT, Choice, Select, select_of
 from mlbuild.graph.visibility import PackageGroup
@@ -61,11 +61,7 @@ class Details:
 
     def shows(self, file: str) -> tuple[str, ...]:
         """Return the visibility of a source file: of it, of a folder above, or the default."""
-        while file and self.exports:
-            if file in self.exports:
-                return self.exports[file]
-            file = file.rpartition("/")[0]
-        return self.visibility
+        return shown_to(file, self.exports, default=self.visibility)
 
 
 def mentions(target: Target) -> Iterator[Pair]:

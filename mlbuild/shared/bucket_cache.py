@@ -70,8 +70,9 @@ class BucketCache:
         self._door = Lock()
         self._origins: dict[str, _Origin] = {}  # by the hash of a tree
         self._claims: dict[str, set[Outputs]] = {}  # what results say of it
-        self._recent = Recent(RECENT)  # listings of trees that were looked up
-        self._sent = Recent(RECENT)  # likewise, that were sent; b"" for one that is an object
+        # Listings of trees that were looked up, and that were sent: b"" for one that is an object.
+        self._recent: Recent[str, bytes] = Recent(RECENT)
+        self._sent: Recent[str, bytes] = Recent(RECENT)
         self._absent: set[str] = set()  # keys that are free in the own scope
         self._unfit: set[str] = set()  # keys whose entry in the own scope is to be replaced
         self._lost: set[str] = set()  # hashes of trees whose bytes are gone or wrong
@@ -104,7 +105,7 @@ class BucketCache:
         self._origins[tree] = _Origin(scope, key, listed=bool(listing))
         self._claims.setdefault(tree, set()).add(result.outputs)
         if listing:
-            self._recent.keep(tree, listing)
+            self._recent.keep(tree, listing, weight=len(listing))
 
     def _entry(self, scope: str, key: str) -> Entry | None:
         """Return an entry that counts; note what became of it if it is ours to replace."""
@@ -213,7 +214,7 @@ class BucketCache:
         if len(content) > entries.LISTING_LIMIT:
             self._objects.write(place(self._scope, LISTINGS, digest.hash), content)
             content = b""
-        self._sent.keep(digest.hash, content)
+        self._sent.keep(digest.hash, content, weight=len(content))
 
     def bring_tree(self, digest: Digest, folder: str) -> Tree | None:
         """Write the tree `digest` into the empty `folder`; return its listing.
