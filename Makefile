@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-differential test-gpu lint bench clean
+.PHONY: demo test test-affected test-differential test-gpu test-watch lint bench clean
 
 demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@sh tests/system.sh bubblewrap:bwrap || true
@@ -13,12 +13,18 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@echo "the model lies in examples/lenet/mlbuild-out/models/lenet/model.npz; type \`make demo\` again: nothing runs"
 
 test: $(VENV)/test $(VENV)/servers ## install what the tests need and run them all
-	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry || true
+	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd zsh:zsh fish:fish || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
 
 test-differential: $(VENV)/test ## compare 20,000 random programs and expressions with another Starlark
 	DIFFERENTIAL_EXAMPLES=20000 DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/lang/test_lang_differential.py
+
+test-watch: $(VENV)/test ## hold a watch against cold builds after 1,000 random scripts of edits
+	WATCH_SCRIPTS=1000 WATCH_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/property/test_watch_state.py
+
+test-affected: $(VENV)/test ## compare affected targets with two clean clones on 200 random commits
+	AFFECTED_COMMITS=200 AFFECTED_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/scenario/test_affected.py -k clean_clones
 
 test-gpu: $(VENV)/test ## the tests that need a GPU; each says why where there is none
 	@sh tests/system.sh bubblewrap:bwrap || true

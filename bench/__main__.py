@@ -11,14 +11,17 @@ from dataclasses import asdict
 
 import mlbuild
 from bench import (
+    affected,
     docker,
     elsewhere,
     full,
     hashing,
+    hooks,
     leaf,
     loading,
     memory,
     null,
+    query,
     reapi,
     restore,
     shared,
@@ -32,6 +35,7 @@ MEASURES = {
     "full": full.figures,
     "leaf": leaf.figures,
     "loading": loading.figures,
+    "query": query.figures,
     "hashing": hashing.figures,
     "restore": restore.figures,
     "memory": memory.figures,
@@ -39,6 +43,8 @@ MEASURES = {
     "shared": shared.figures,
     "elsewhere": elsewhere.figures,
     "reapi": reapi.figures,
+    "affected": affected.figures,
+    "hooks": hooks.figures,
 }
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 HEAD = "| what | peer | peer's median | mlbuild's median | ratio | goal | reached |"

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,10 @@ from mlbuild import plans
 from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Run
-from mlbuild.core.event import (
-    BuildFinished,
-    Event,
-    Hashing,
-)
+from mlbuild.core.event import BuildFinished, Event
 from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
-from mlbuild.core.result import Result
+from mlbuild.core.result import Content, Result
 from mlbuild.delivery import Delivery
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Away, Executor, Tool
@@ -35,8 +31,8 @@ from mlbuild.host import Host
 from mlbuild.outcome import Outcome, Settings
 from mlbuild.reached import reached, seconds_of
 from mlbuild.scheduler import Scheduler
-from mlbuild.sources import Sources
-from mlbuild.stamps import StatIndex
+from mlbuild.scheduler import Sources as Contents
+from mlbuild.sources import open_sources
 from mlbuild.store import files, uses
 from mlbuild.store.disk import DiskStore
 from mlbuild.unchanged import Trace
@@ -108,13 +104,7 @@ class Assembly:
             self._gpus = Gpus(search, ask=self._away.gpus, where=f"`{self._away.where}`")
         self._toolchain = Toolchain(os.path.join(config.cache_dir, "tools"), search=search)
         self._tools: dict[str, Tool] = {}
-        self._index = StatIndex.open(workspace.root)
-        rules = os.path.join(config.cache_dir, "rules-index")
-        self._sources = Sources(
-            self._index,
-            StatIndex.open(workspace.rules_root(), state=rules),
-            tell=lambda files, size: emit(Hashing(files, size)),
-        )
+        self._sources = open_sources(workspace, config, emit=emit)
 
     def run(self, plan: Plan, request: Request, *, started: float) -> BuildFinished:
         """Schedule `plan`, deliver its outputs, write history; return what was reached."""
@@ -156,27 +146,38 @@ class Assembly:
             or outcome.interrupted
         )
 
+    def used(self) -> Mapping[str, Content] | None:
+        """Return the contents of the sources that the run used.
+
+        None when some changed meanwhile, so that no state of the disk is what the run has seen.
+        """
+        return None if self._outcome.noted else self._sources.steady()
+
     def trace(self, planned: plans.Planned, *, since: int) -> Trace:
         """Return everything on disk that the answer rests on."""
         trace = Trace(since)
         trace.uses = self._uses
         root, rules = self._workspace.root, self._workspace.rules_root()
         trace.files.update(planned.files)
+        trace.read |= planned.read()
         trace.files.add(sys.executable)
         trace.files.update(on_host(tool) for tool in self._tools.values())
         for path in (*settings_files(root, self._config.environ),):
             (trace.files if os.path.lexists(path) else trace.absent).add(path)
-        trace.listings.update(os.path.join(root, folder) for folder in planned.folders)
+        folders = [os.path.join(root, folder) for folder in planned.folders]
+        trace.listings.update(folders)
+        trace.names |= dict(zip(folders, planned.names, strict=False))
         for path, kind in planned.plan.sources.items():
             if kind == "tree":
                 trace.folders += [
                     (os.path.join(root, folder), own, names, looks)
-                    for folder, own, names, looks in self._index.folders_below(path)
+                    for folder, own, names, looks in self._sources.index.folders_below(path)
                 ]
             elif path.startswith("@rules/"):
                 trace.files.add(os.path.join(rules, path.removeprefix("@rules/")))
             else:
-                trace.files.add(os.path.join(root, path))
+                trace.files.add(place := os.path.join(root, path))
+                trace.read[place] = self._sources.index.stamp(path)
         for link, tree in self._delivery.links.items():
             trace.links[link] = self._store.path(tree)
             stamps = self._store.stamps(tree)
@@ -234,12 +235,14 @@ class Assembly:
         quiet: bool = False,
         alone: bool = False,
         near: AbstractSet[str] = frozenset(),
+        sources: Contents | None = None,
     ) -> Outcome:
         """Bring every action of `plan` to its end; return what was reached.
 
         `alone` it looks for results in the local store only. The artifacts `near` will have their
-        bytes there, like all that is requested. Raises HostError, before anything runs, for what
-        this host cannot give to an action.
+        bytes there, like all that is requested. `sources` gives digests of sources that are not
+        those on the disk: for dry runs. Raises HostError, before anything runs, for what this host
+        cannot give to an action.
         """
         memory = _host_memory() if self._away is None else sys.maxsize  # that machine says no
         for action in plan.actions:
@@ -269,7 +272,7 @@ class Assembly:
             plan,
             settings=settings,
             worker=self.worker(host),
-            sources=self._sources,
+            sources=sources or self._sources,
             emit=emit,
             reason=self._reason,
             far=None if alone else self._far,

@@ -15,7 +15,13 @@ from typing import Any
 from mlbuild.core.limits import AUTO
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.settings import EXECUTORS, SETTINGS, Value, coerced, listed
-from mlbuild.settings_file import NamedExecutor, SettingsFile, flag_name, read_settings
+from mlbuild.settings_file import (
+    NamedExecutor,
+    SettingsFile,
+    flag_name,
+    parse_settings,
+    read_settings,
+)
 from mlbuild.sharing import Sharing, exposed, scope_of
 from mlbuild.trust import Offer, accepted, answer_file
 
@@ -34,6 +40,8 @@ class Config:
     max_size: str = AUTO  # of the local store, as `limits.py` reads it
     max_age: str = AUTO
     sharing: Sharing = field(default_factory=Sharing)
+    hook_targets: tuple[str, ...] = ()  # patterns
+    hook_gate: bool = False
     requires: str = ""
     configs: tuple[str, ...] = ()  # the named configs in use
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what `select` looks at
@@ -42,6 +50,15 @@ class Config:
     offer: Offer | None = None  # what the workspace offers
     accepted: bool = False  # whether the user said yes to that
     executors: Mapping[str, NamedExecutor] = field(default_factory=dict)
+    words: Mapping[str, Value] = field(default_factory=dict)  # what the command line sets, by key
+    defines: Mapping[str, str] = field(default_factory=dict)  # the flags for `select` that it sets
+
+    def with_files(self, root: str, ours: Mapping[str, bytes]) -> "Config":
+        """Return the settings of the same words, had the workspace's own files these contents.
+
+        Raises InputError like `load`.
+        """
+        return load(root, environ=self.environ, flags=self.words, defines=self.defines, ours=ours)
 
     def value(self, key: str) -> Value:
         """Return the value of a setting by its key, such as `build.jobs`."""
@@ -82,6 +99,8 @@ _FIELDS = {
     "cache.dir": "cache_dir",
     "cache.max_size": "max_size",
     "cache.max_age": "max_age",
+    "hooks.targets": "hook_targets",
+    "hooks.gate": "hook_gate",
 }
 
 
@@ -107,16 +126,23 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, Value],
     defines: Mapping[str, str] | None = None,
+    ours: Mapping[str, bytes] | None = None,
 ) -> Config:
     """Return the settings for the workspace at `root`.
 
     `flags` are what the command line sets, by key; texts are read as a variable's would be.
-    `defines` are the flags for `select` that it sets. Raises InputError for a file, variable or
-    flag that cannot be meant.
+    `defines` are the flags for `select` that it sets. `ours` are the contents of the workspace's
+    own files by name, where those on the disk do not count. Raises InputError for a file, variable
+    or flag that cannot be meant.
     """
     files = [
-        (name, read_settings(path, shown=name, workspace=ours))
-        for name, path, ours in _files(root, environ)
+        (
+            name,
+            read_settings(path, shown=name, workspace=own)
+            if ours is None or not own
+            else parse_settings(ours.get(name, b""), shown=name, workspace=True),
+        )
+        for name, path, own in _files(root, environ)
     ]
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
@@ -166,6 +192,8 @@ def load(
         "cache.dir": lambda: _default_cache(environ),
         "cache.max_size": lambda: AUTO,
         "cache.max_age": lambda: AUTO,
+        "hooks.targets": tuple,
+        "hooks.gate": bool,
     }
     if "cache.scope" not in values:
         values["cache.scope"], origins["cache.scope"] = scope_of(environ)
@@ -188,6 +216,8 @@ def load(
         offer=offer,
         accepted=yes,
         executors=executors,
+        words=dict(flags),
+        defines=dict(defines or {}),
     )
 
 

@@ -21,6 +21,7 @@ class MlbuildError(Exception):
     """A failure with its exit code. `message` is one sentence without a full stop.
 
     `kind` is a short stable name of what is wrong, for tools; "" where nobody tells them apart.
+    `source` is the text that `span` points into, "" where that is the file of its path.
     """
 
     exit_code: ClassVar[int] = 37
@@ -33,6 +34,7 @@ class MlbuildError(Exception):
         hints: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
         kind: str = "",
+        source: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -40,6 +42,7 @@ class MlbuildError(Exception):
         self.hints = hints
         self.notes = notes
         self.kind = kind
+        self.source = source
 
 
 class InputError(MlbuildError):

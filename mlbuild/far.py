@@ -110,10 +110,10 @@ class Far:
         """Bring the bytes of `result`; False where that cannot be."""
         return self._sent(lambda courier: courier.bring(key, manifest, result=result))
 
-    def push(self, key: str) -> None:
-        """Upload the local result of `key`: now, or when somebody comes to it."""
+    def push(self, key: str, *, whole: bool) -> None:
+        """Upload the local result of `key`, and its bytes if `whole`: now, or later."""
         with suppress(OSError):  # one upload less
-            self._remote.enqueue(key)
+            self._remote.enqueue(key, whole=whole)
         self._sent(lambda courier: courier.push(key))
 
     def hear(self) -> None:

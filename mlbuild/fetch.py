@@ -61,6 +61,7 @@ class _Wish:
     key: str
     manifest: bytes
     wanted: bool  # its bytes too
+    has_bytes: bool  # or everybody makes them anew
     result: Result | None = None
 
 
@@ -120,8 +121,11 @@ class Fetch:
         """Begin to look for the result of `key`; False where that is no use."""
         if self._far is None or not self._far.reads or not is_shared(action):
             return False
+        has_bytes = has_shared_bytes(action)
+        if wanted and not has_bytes:
+            return False
         bytes_too = wanted and not self._dry_run
-        wish = _Wish(action.id, action.owner, key, manifest, bytes_too)
+        wish = _Wish(action.id, action.owner, key, manifest, bytes_too, has_bytes)
         known = self._far.recall(key)
         if known is not None:
             self._take(wish, known, source="local")
@@ -135,7 +139,7 @@ class Fetch:
         """Begin to bring what `makers` made and an action reads; False where all is here."""
         far = {maker for maker in makers if maker in self._elsewhere}
         if far:
-            self._waits.append(_Wait(id_, key, far))
+            self._waits.append(_Wait(id_, key, set(far)))
             for maker in sorted(far):
                 if maker in self._elsewhere:  # else it could not be ordered with another
                     self._order(self._elsewhere[maker])
@@ -150,7 +154,7 @@ class Fetch:
         if self._far is None or not (self._far.uploads and is_shared(action)):
             return
         if result.hermetic and result.share:
-            self._far.push(key)
+            self._far.push(key, whole=has_shared_bytes(action))
 
     # what is heard
 
@@ -164,11 +168,12 @@ class Fetch:
 
     def brought(self, key: str, *, here: bool) -> None:
         """Hear whether the result of a key is in the local store now."""
-        for maker in self._coming.pop(key, ()):
+        for maker in sorted(self._coming.pop(key, ())):
             wish = self._elsewhere.pop(maker, None)
             if wish is None:
                 continue
-            self._emit(Fetched(wish.id, wish.owner, here))
+            if wish.has_bytes:
+                self._emit(Fetched(wish.id, wish.owner, here))
             for wait in self._waits:
                 if maker in wait.missing:
                     wait.missing.discard(maker)
@@ -201,6 +206,9 @@ class Fetch:
         assert self._far is not None
         assert wish.result is not None
         self._coming[wish.key] = {wish.id}
+        if not wish.has_bytes:
+            self.brought(wish.key, here=False)
+            return
         self._emit(Fetching(wish.id, wish.owner))
         if not self._far.bring(wish.key, wish.manifest, result=wish.result):
             self.brought(wish.key, here=False)
@@ -220,4 +228,9 @@ class Fetch:
 def is_shared(action: Action) -> bool:
     """Say whether others may have results of `action`, and it those of others."""
     does = action.does
-    return isinstance(does, Write) or (isinstance(does, Run) and does.cache == "shared")
+    return isinstance(does, Write) or (isinstance(does, Run) and does.cache in {"shared", "result"})
+
+
+def has_shared_bytes(action: Action) -> bool:
+    """Say whether what `action` makes travels too, and not only the word of what it is."""
+    return not (isinstance(action.does, Run) and action.does.cache == "result")

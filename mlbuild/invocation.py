@@ -19,12 +19,14 @@ from mlbuild.core.event import (
 )
 from mlbuild.core.label import parse_label
 from mlbuild.core.plan import Plan, TargetPlan
-from mlbuild.core.result import Result
+from mlbuild.core.result import Content, Result
 from mlbuild.errors import HostError, InputError
 from mlbuild.exec.base import Executor
 from mlbuild.history.records import Records
 from mlbuild.outcome import Outcome
 from mlbuild.repetition import Repetition
+from mlbuild.scheduler import Sources as Contents
+from mlbuild.sources import open_sources
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore, open_store
 from mlbuild.unchanged import Trace
@@ -46,6 +48,25 @@ class Known:
     results: Mapping[str, Result]  # by action
     store: DiskStore
     records: Records
+    outcome: Outcome  # of a build that ran nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a build rests on: its plan, and the contents of the sources."""
+
+    planned: plans.Planned
+    sources: Mapping[str, Content]  # by artifact path
+
+    def agrees(self, other: "Basis") -> bool:
+        """Say whether a build that rests on `other` does the same and gives the same."""
+        mine, theirs = self.planned.plan, other.planned.plan
+        return (
+            self.sources == other.sources
+            and mine.requested == theirs.requested
+            and mine.actions == theirs.actions
+            and _delivered(mine) == _delivered(theirs)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,7 @@ class Invocation:
         self._started = time.monotonic()
         self._since = time.time_ns()
         self.trace: Trace | None = None  # of a build whose answer may be given again
+        self.basis: Basis | None = None  # of a build, unless sources changed while it ran
         self.labels: tuple[str, ...] = ()  # all that took part
         self.worth = 0.0  # seconds that it took to make all that
         self.id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.getpid()}"
@@ -120,6 +142,8 @@ class Invocation:
                 build = self._assembly(store, executor, records)
                 with closing(build):
                     finished = build.run(plan, request, started=self._started)
+                    if (used := build.used()) is not None:
+                        self.basis = Basis(planned, used)
             if build.repeatable(request, plan):
                 self.trace = build.trace(planned, since=self._since)
                 self.worth = build.worth
@@ -127,6 +151,17 @@ class Invocation:
             executor.close()
         self._emit(finished)
         return finished
+
+    def look(self, request: Request) -> Basis:
+        """Return what a build of `request` would rest on as the files are now. Nothing runs.
+
+        Raises InputError like `build`.
+        """
+        planned = self.planned(request)
+        sources = open_sources(self._workspace, self._config, emit=self._emit)
+        contents = sources.contents(planned.plan.sources)
+        sources.save()
+        return Basis(planned, contents)
 
     def explain(self, text: str, package: str) -> Explanation:
         """Say why the target `text` ran the last time it did, or would run now."""
@@ -163,11 +198,25 @@ class Invocation:
             with self._opened() as (store, records):
                 request = Request(plan.requested, dry_run=True)
                 build = self._assembly(store, executor, records)
-                results = build.schedule(plan, request, quiet=True, alone=True).results
-                label = plan.requested[0]
-                yield Known(
-                    self._workspace.root, plan, plan.targets[label], results, store, records
-                )
+                outcome = build.schedule(plan, request, quiet=True, alone=True)
+                target = plan.targets[plan.requested[0]]
+                root, results = self._workspace.root, outcome.results
+                yield Known(root, plan, target, results, store, records, outcome)
+        finally:
+            executor.close()
+
+    def recalled(self, plan: Plan, sources: Contents) -> Mapping[str, Result]:
+        """Return the results that the actions of any plan have, by action; nothing runs.
+
+        `sources` says what stands for the bytes of its sources, which need not be on the disk.
+        """
+        executor = self._executor()
+        try:
+            with self._opened() as (store, records):
+                build = self._assembly(store, executor, records)
+                with closing(build):
+                    request = Request(plan.requested, dry_run=True)
+                    return build.schedule(plan, request, quiet=True, sources=sources).results
         finally:
             executor.close()
 
@@ -232,7 +281,7 @@ class Invocation:
         if planned is None:
             planned = reading.plan(request.patterns, request.package)
         if reading.complete:
-            plans.keep(self._workspace, words, planned, since=since)
+            planned = plans.keep(self._workspace, words, planned, since=since)
         return planned
 
     def _executor(self) -> Executor:
@@ -276,6 +325,10 @@ class Invocation:
             raise HostError(f"the sandbox cannot be used: {why_not}", hints=(INSTALL,))
         self._emit(Warned(f"{why_not}: actions run as plain processes, {UNSEALED}", (INSTALL,)))
         return Process()
+
+
+def _delivered(plan: Plan) -> dict[str, tuple[str, ...]]:
+    return {label: target.outputs for label, target in plan.targets.items()}
 
 
 def _check_images(plan: Plan) -> None:

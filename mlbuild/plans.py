@@ -5,7 +5,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlbuild import columns, state
 from mlbuild.core.digest import digest_of
@@ -23,6 +23,16 @@ class Planned:
     files: tuple[str, ...]  # absolute paths of BUILD.ml, .bzl
     folders: tuple[str, ...]  # workspace-relative folders whose listing matters
     shapes: bytes = b""  # what patching it takes (`graph/patch.py`)
+    looks: bytes = b""  # columns of the files as they were read; nothing where not known
+    names: tuple[str, ...] = ()  # listings of the folders as they were read; likewise
+
+    def read(self) -> dict[str, bytes]:
+        """Return the looks of the files by path; nothing for those that are not known."""
+        width = columns.WIDTH
+        return {
+            file: self.looks[number * width : (number + 1) * width]
+            for number, file in enumerate(self.files)
+        }
 
 
 def recall(workspace: Workspace, words: tuple[str, ...]) -> tuple[Planned, tuple[str, ...]] | None:
@@ -46,7 +56,8 @@ def recall(workspace: Workspace, words: tuple[str, ...]) -> tuple[Planned, tuple
         if _own(place) != own and columns.listing(place) != known:
             return None
     differ = () if now == looks else tuple(_differing(files, now, looks))
-    return Planned(unpack(packed), files, folders, shapes), differ
+    names = tuple([known for _, known in listings])
+    return Planned(unpack(packed), files, folders, shapes, looks, names), differ
 
 
 def _differing(files: Sequence[str], now: bytes, then: bytes) -> Iterator[str]:
@@ -57,19 +68,47 @@ def _differing(files: Sequence[str], now: bytes, then: bytes) -> Iterator[str]:
             yield file
 
 
-def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, since: int) -> None:
-    """Keep a plan whose reading began at `since` (ns); what cannot be kept is read again."""
+def keep(workspace: Workspace, words: tuple[str, ...], planned: Planned, *, since: int) -> Planned:
+    """Keep a plan whose reading began at `since` (ns); return it with the looks of its files.
+
+    One that cannot be kept is returned as it is, and read again the next time.
+    """
     looks = columns.take(list(planned.files), at=None, follow=True)
-    if looks is None or columns.young(looks, since):
-        return  # edited so recently that an edit of the same size might be missed
+    if (
+        looks is None
+        or columns.young(looks, since)  # an edit of the same size might be missed
+        or _moved(workspace.root, planned.files, since=since)
+    ):
+        return planned
     listings: list[tuple[bytes, str]] = []
     for folder in planned.folders:
         place = os.path.join(workspace.root, folder)
         own = _own(place)
-        listings.append((b"" if columns.young(own, since) else own, columns.listing(place)))
+        is_young = columns.young(own, since)
+        if is_young and not (folder == "" and columns.young(_own(workspace.state), since)):
+            return planned  # what is in it now may not have been there when it was read
+        listings.append((b"" if is_young else own, columns.listing(place)))
     kept = (planned.files, looks, planned.folders, listings, pack(planned.plan), planned.shapes)
     body = marshal.dumps((_asked(words), *kept))
     state.keep(_place(workspace, words), _check(body) + body)
+    return replace(planned, looks=looks, names=tuple([known for _, known in listings]))
+
+
+def _moved(root: str, files: Sequence[str], *, since: int) -> bool:
+    """Say whether a folder may have come to where one of `files` was read from.
+
+    The files in it may be older than that, so that their own looks do not tell.
+    """
+    pending = {os.path.dirname(file) for file in files}
+    seen: set[str] = set()
+    while pending:
+        folder = pending.pop()
+        if folder not in seen and folder.startswith(f"{root.rstrip('/')}/"):
+            seen.add(folder)
+            if columns.young(_own(folder), since):
+                return True
+            pending.add(os.path.dirname(folder))
+    return False
 
 
 def _check(body: bytes) -> bytes:

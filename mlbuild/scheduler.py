@@ -27,7 +27,7 @@ from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.crew import Crew
 from mlbuild.far import Far
-from mlbuild.fetch import Fetch, Gone, Known, Near, News, Unknown
+from mlbuild.fetch import Fetch, Gone, Known, Near, News, Unknown, has_shared_bytes
 from mlbuild.lines import Lines
 from mlbuild.outcome import LEGAL, Outcome, Settings, State
 from mlbuild.slots import Slots
@@ -91,6 +91,7 @@ class Scheduler:
         self._users: dict[str, list[str]] = {}  # action -> actions that wait for it
         self._ready: list[tuple[int, str]] = []
         self._forced: set[str] = set()
+        self._near: set[str] = set()  # whose bytes must be here, where the word of them was enough
         self._losses: dict[str, int] = {}  # how often an action found an input lost
         self._tasks: dict[str, Task] = {}
         self._stale: set[str] = set()  # what they read is made anew: to be decided once more
@@ -176,7 +177,9 @@ class Scheduler:
         self._outcome.keys[action.id] = key
         self._outcome.manifests[action.id] = encoded
         forced = self._must_run(action)
-        wanted = any(action.artifact(one.path) in self._settings.wanted for one in action.outputs)
+        wanted = action.id in self._near or any(
+            action.artifact(one.path) in self._settings.wanted for one in action.outputs
+        )
         known = None if forced else self._worker.known(key, wanted=wanted)
         if known is not None:
             self._finish(action, key, known, ran=False)
@@ -193,8 +196,7 @@ class Scheduler:
         """Have an action run as soon as all that it reads is here."""
         key, encoded = self._outcome.keys[action.id], self._outcome.manifests[action.id]
         if self._settings.dry_run:
-            forced = action.owner in self._settings.rerun
-            self._would_run(action, "asked to" if forced else self._reason(action, encoded))
+            self._would_run(action, self._why(action, encoded))
             return
         makers = {self._producers[path].id for path in action.inputs if path in self._producers}
         if unmade := {id_ for id_ in makers if self._states[id_] is not State.DONE}:
@@ -202,6 +204,12 @@ class Scheduler:
             self._blockers[action.id] |= unmade
         elif not self._fetch.bring(action.id, key, makers=makers):
             self._line_up(action)
+
+    def _why(self, action: Action, encoded: bytes) -> str:
+        if action.owner in self._settings.rerun:
+            return "asked to"
+        kept = not self._must_run(action)
+        return self._reason(action, encoded) if kept else "its results are not kept"
 
     def _line_up(self, action: Action) -> None:
         """Let an action run when its turn comes."""
@@ -229,6 +237,9 @@ class Scheduler:
             case Near():
                 self._line_up(action)
             case Gone():
+                self._near |= {
+                    id_ for id_ in news.makers if not has_shared_bytes(self._actions[id_])
+                }
                 self._wait_for_makers(action, news.makers)
 
     def _unknown_input(self, action: Action) -> str:
@@ -416,16 +427,21 @@ class Scheduler:
             self._crew.renew()
             self._become_ready(action.id)
             return
+        self._near.discard(producer.id)
         self._wait_for_makers(action, {producer.id})
 
     def _wait_for_makers(self, action: Action, makers: AbstractSet[str]) -> None:
-        """Run what made lost bytes once more, then decide `action` anew."""
+        """Run what made lost bytes once more, then decide `action` anew.
+
+        Makers whose bytes have never been here are made, or found, as if they were requested.
+        """
         if self._states[action.id] is not State.WAITING:
             self._move(action.id, State.WAITING)
         self._blockers[action.id] |= makers
         for id_ in sorted(makers, key=self._position.__getitem__):
             if self._states[id_] is State.DONE:
-                self._forced.add(id_)
+                if id_ not in self._near:
+                    self._forced.add(id_)
                 self._become_ready(id_)
 
     def _stop(self) -> None:

@@ -186,6 +186,10 @@ SETTINGS: Mapping[str, Setting] = {
             secret=True,
             fault=sharing.headers_fault,
         ),
+        Setting(
+            "hooks.targets", tuple, "What hooks of git build of it, where a commit affects it."
+        ),
+        Setting("hooks.gate", bool, "Let a push wait for that, and stop it where that fails."),
     )
 }
 

@@ -64,6 +64,11 @@ def read_settings(path: str, *, shown: str, workspace: bool) -> SettingsFile:
         return SettingsFile()
     except OSError as error:
         raise InputError(f"cannot read `{shown}`: {error.strerror}") from error
+    return parse_settings(content, shown=shown, workspace=workspace)
+
+
+def parse_settings(content: bytes, *, shown: str, workspace: bool) -> SettingsFile:
+    """Read the bytes of a file as `read_settings` does."""
     tables = _parse(content, shown)
     reader = _Reader(content.decode("utf-8"), shown, workspace)
     configs = reader.configs(tables.pop(CONFIG, {}))

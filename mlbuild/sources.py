@@ -1,10 +1,14 @@
 """Sources: digests of the files that nobody makes, the workspace's and the rules' own."""
 
+import os
 from collections.abc import Callable, Mapping
 
+from mlbuild.config import Config
+from mlbuild.core.event import Event, Hashing
 from mlbuild.core.result import Content
 from mlbuild.progress import Progress
 from mlbuild.stamps import StatIndex
+from mlbuild.workspace import Workspace
 
 
 class Sources:
@@ -16,6 +20,17 @@ class Sources:
         self._index = index
         self._rules = rules
         self._tell = tell  # hears how many files and bytes were hashed, where that takes long
+        self._first: dict[str, Content] = {}
+        self._steady = True
+
+    @property
+    def index(self) -> StatIndex:
+        """The index of the workspace's files."""
+        return self._index
+
+    def steady(self) -> dict[str, Content] | None:
+        """Return the contents that were given out; None when some were not always the same."""
+        return self._first if self._steady else None
 
     def contents(self, paths: Mapping[str, str]) -> dict[str, Content]:
         """Return the Content of each path; the values of `paths` say "file" or "tree"."""
@@ -35,6 +50,9 @@ class Sources:
             for path, kind in paths.items()
             if kind == "tree"
         }
+        for path, content in found.items():
+            if self._first.setdefault(path, content) != content:
+                self._steady = False
         return found
 
     def save(self) -> None:
@@ -45,3 +63,13 @@ class Sources:
     def changed(self, paths: list[str]) -> list[str]:
         """Return those of `paths` whose files are not those that were hashed."""
         return self._index.changed([path for path in paths if not path.startswith("@rules/")])
+
+
+def open_sources(workspace: Workspace, config: Config, *, emit: Callable[[Event], None]) -> Sources:
+    """Return the sources of a workspace, with the digests that earlier builds took."""
+    rules = os.path.join(config.cache_dir, "rules-index")
+    return Sources(
+        StatIndex.open(workspace.root),
+        StatIndex.open(workspace.rules_root(), state=rules),
+        tell=lambda files, size: emit(Hashing(files, size)),
+    )

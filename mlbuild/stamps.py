@@ -176,6 +176,10 @@ class StatIndex:
                     hints=("copy what it leads to into the workspace",),
                 )
 
+    def stamp(self, path: str) -> bytes:
+        """Return how a file looked when its digest was taken; nothing where none was."""
+        return self._single.get(path, b"")[_STAMP]
+
     def changed(self, paths: Iterable[str]) -> list[str]:
         """Return those of `paths` that do not look as they did when their digest was taken."""
         return [path for path in paths if self._differs(path)]

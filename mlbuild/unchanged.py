@@ -32,8 +32,10 @@ class Trace:
     def __init__(self, since: int) -> None:
         self.since = since
         self.files: set[str] = set()  # absolute paths
+        self.read: dict[str, bytes] = {}  # columns of some of them, as they were when read
         self.absent: set[str] = set()  # absolute paths
         self.listings: set[str] = set()  # absolute paths of folders
+        self.names: dict[str, str] = {}  # what was in some of them when they were read
         self.folders: list[Folders] = []  # everything in them
         self.outputs: list[tuple[str, bytes]] = []  # absolute path and columns of stored files
         self.links: dict[str, str] = {}  # absolute path -> target
@@ -62,7 +64,7 @@ def answer(argv: list[str], environ: dict[str, str], started: float) -> int | No
     except (OSError, ValueError, EOFError, TypeError):
         return None
     if uses:
-        try:
+        try:  # noqa: SIM105 - start-up: nothing is imported here
             os.utime(uses)
         except OSError:  # the store forgets sooner that it is used
             pass
@@ -100,7 +102,7 @@ def record(
 
     `report` is what it printed on stdout (for JSON: all before the seconds), whether that is
     JSON, and the summary without its time. Nothing is kept when a file is too young for its stamp
-    to be trusted, or where the state cannot be written.
+    to be trusted or is another one than was read, or where the state cannot be written.
     """
     from mlbuild.state import keep  # noqa: PLC0415 - not on the path of an answer
 
@@ -111,6 +113,8 @@ def record(
         looks = _take(place, names, follow=True)
         if looks is None or columns.young(looks, trace.since):
             return
+        if _replaced(place, names, looks, trace.read):
+            return
         taken.append((place, names, looks))
     for _, own, _, looks in trace.folders:
         if columns.young(own + looks, trace.since):
@@ -119,6 +123,8 @@ def record(
     for place in sorted(trace.listings):
         own = columns.stamp(os.stat(place))
         known = columns.listing(place)
+        if trace.names.get(place, known) != known:
+            return
         listings.append((place, b"" if columns.young(own, trace.since) else own, known))
     links = [
         (place, [(name, trace.links[f"{place}/{name}"]) for name in names])
@@ -135,6 +141,19 @@ def record(
     asked = _asked(argv, environ, folder)
     body = marshal.dumps((MAGIC, asked, kept, report, trace.uses))  # type: ignore[arg-type]
     keep(_place(root, asked), _check(body) + body)
+
+
+def _replaced(folder: str, names: list[str], looks: bytes, read: dict[str, bytes]) -> bool:
+    """Say whether a file is not the one that was read.
+
+    A folder that was moved to the place of another brings files whose stamps are old.
+    """
+    starts = range(0, len(looks), columns.WIDTH)
+    return any(
+        read.get(f"{folder}/{name}", look) != look
+        for name, at in zip(names, starts, strict=True)
+        for look in [looks[at : at + columns.WIDTH]]
+    )
 
 
 def _check(body: bytes) -> bytes:

@@ -19,7 +19,7 @@ def _container_environment(ctx):
     else:
         ctx.run(
             mnemonic = "unpack",
-            cache = "local",
+            cache = "result",
             argv = _program(ctx, ctx.attr._main) + [ctx.files.archive[0], root],
             inputs = ctx.files._parts,
             timeout = ctx.attr.timeout,
@@ -40,14 +40,13 @@ def _pulled(ctx, root):
         digest = ctx.file("digest")
         ctx.run(
             mnemonic = "lock",
-            cache = "local",
             argv = _program(ctx, ctx.attr._lock) + [ctx.files.lock[0], name, digest],
         )
         if ":" in name.split("/")[-1]:
             name = name.rpartition(":")[0]
     ctx.run(
         mnemonic = "pull",
-        cache = "local",
+        cache = "result",
         argv = _program(ctx, ctx.attr._pull) + [digest, root],
         inputs = ctx.files._parts,
         # Every byte is held against the digest, so where it comes from is not part of the key.
@@ -63,7 +62,6 @@ def _built(ctx, root):
     base = root_of(ctx.attr.base)
     ctx.run(
         mnemonic = "dockerfile",
-        cache = "local",
         argv = _program(ctx, ctx.attr._dockerfile) + [ctx.files.dockerfile[0], dockerfile] +
                (["--base"] if base else []),
     )
@@ -76,7 +74,7 @@ def _built(ctx, root):
         words.append([name + "=", file])
     ctx.run(
         mnemonic = "build",
-        cache = "local",
+        cache = "result",
         argv = _program(ctx, ctx.attr._build) + [root] + words,
         inputs = ctx.files._parts,
         # The engine is reached through its socket, which is one of the caller's things.

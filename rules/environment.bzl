@@ -1,7 +1,8 @@
 """python_environment: the packages that scripts run with, from a lock file."""
 
-# Every action here is `cache = "local"`: each machine installs from the lock. Packages
-# are large, and have servers of their own.
+# What is installed is `cache = "result"`: packages are large and have servers of their own, so each
+# machine that needs their bytes installs from the lock. What their bytes will be, and with it every
+# key that depends on them, the shared cache tells all others.
 
 # What reaches uv from the caller: where packages come from. Every file is checked against its
 # hash, so how it gets here is not part of the key.
@@ -23,7 +24,6 @@ def _listed(ctx, platform, sources):
     requirements = ctx.file("requirements.txt")
     ctx.run(
         mnemonic = "lock",
-        cache = "local",
         argv = [ctx.tool("python"), "-I", ctx.attr._lock, ctx.files.lock[0], requirements, "--platform", platform] + words,
         inputs = ctx.files._lock_parts,
     )
@@ -42,7 +42,7 @@ def _install(ctx, listed, out, python, base, platform):
         words += ["--whole"]
     ctx.run(
         mnemonic = "install",
-        cache = "local",
+        cache = "result",
         argv = [ctx.tool("python"), "-I", ctx.attr._install] + words,
         inputs = ctx.files._install_parts,
         each = None if ctx.attr.allow_unpinned else listed,
@@ -58,7 +58,7 @@ def _build(ctx, sources, out, python):
     fetched = ctx.tree("sources")
     ctx.run(
         mnemonic = "fetch",
-        cache = "local",
+        cache = "result",
         argv = [ctx.tool("python"), "-I", ctx.attr._fetch_sources, sources, fetched],
         inputs = ctx.files._fetch_parts,
         each = sources,
@@ -70,7 +70,7 @@ def _build(ctx, sources, out, python):
     requires = ctx.attr.build_environment.packages if ctx.attr.build_environment else "-"
     ctx.run(
         mnemonic = "build",
-        cache = "local",
+        cache = "result",
         argv = [
             ctx.tool("python"),
             "-I",
@@ -102,7 +102,6 @@ def _python_environment(ctx):
     platform = ctx.file("platform.json")
     ctx.run(
         mnemonic = "probe",
-        cache = "local",
         argv = [base.python if base else ctx.tool(python), "-I", ctx.attr._probe, platform],
         root = base.root if base else None,
     )
@@ -116,7 +115,7 @@ def _python_environment(ctx):
         # Bytecode is for one version of Python: that of the image compiles it.
         ctx.run(
             mnemonic = "compile",
-            cache = "local",
+            cache = "result",
             argv = [base.python, "-S", "-s", "-B", ctx.files._install_parts[0], wheels, packages],
             root = base.root,
             timeout = ctx.attr.timeout,
@@ -131,7 +130,7 @@ def _python_environment(ctx):
     _build(ctx, sources, built, python)
     ctx.run(
         mnemonic = "merge",
-        cache = "local",
+        cache = "result",
         argv = [ctx.tool("python"), "-I", ctx.attr._merge, packages, wheels, built],
     )
     return struct(files = [packages], packages = packages, python = python)

@@ -7,8 +7,9 @@ from mlbuild import lang
 from mlbuild.check.problem import Problem, Problems
 from mlbuild.errors import InputError, Span
 from mlbuild.graph.declare import RuleValue
+from mlbuild.graph.files import read_source
 from mlbuild.graph.glob import BUILD_FILE
-from mlbuild.graph.loader import Loader, read_source
+from mlbuild.graph.loader import Loader
 from mlbuild.graph.package import Package
 from mlbuild.graph.site import RULES
 from mlbuild.lang.evaluate import undefined_names

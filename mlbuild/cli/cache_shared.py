@@ -10,11 +10,11 @@ from mlbuild.cli.cache_gc import checked_url
 from mlbuild.cli.cache_targets import resting
 from mlbuild.cli.options import Words
 from mlbuild.cli.session import Screen, Session, terminations
-from mlbuild.core.action import Run
 from mlbuild.core.event import Event
 from mlbuild.core.result import Result
 from mlbuild.errors import HostError, InputError
 from mlbuild.far import Far
+from mlbuild.fetch import has_shared_bytes, is_shared
 from mlbuild.invocation import Rested
 from mlbuild.sharing import Sharing
 from mlbuild.store.remote import Remote
@@ -38,8 +38,8 @@ def push(words: Words, screen: Screen) -> int:
         reader = open_reader(screen.err, screen.terminal)
         try:
             far = _far(session, sharing, rested, emit=reader)
-            for key in keys:
-                far.push(key)
+            for key, whole in keys.items():
+                far.push(key, whole=whole)
             moved = far.settle()
         finally:
             reader.close()
@@ -67,19 +67,15 @@ def _check_writing(sharing: Sharing) -> None:
     )
 
 
-def _shareable(rested: Rested) -> list[str]:
-    """Return the keys of the results that others may have."""
-    may = {
-        one.id
-        for one in rested.plan.actions
-        if not isinstance(one.does, Run) or one.does.cache == "shared"
-    }
-    return [
-        key
+def _shareable(rested: Rested) -> dict[str, bool]:
+    """Return the keys of the results that others may have, and whether they may have the bytes."""
+    may = {one.id: has_shared_bytes(one) for one in rested.plan.actions if is_shared(one)}
+    return {
+        key: may[id_]
         for id_, key in rested.keys.items()
         for result in [rested.outcome.results[id_]]
         if id_ in may and result.hermetic and result.share
-    ]
+    }
 
 
 def pull(words: Words, screen: Screen) -> int:

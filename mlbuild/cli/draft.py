@@ -16,6 +16,16 @@ class Draft:
     made: Mapping[str, bytes] = field(default_factory=dict)  # whole files, none there yet
     added: Mapping[str, bytes] = field(default_factory=dict)  # what follows the text that is there
 
+    def joined(self, other: "Draft") -> "Draft":
+        """Return this draft with what another is about to write, in or below the same folder."""
+
+        def here(path: str) -> str:
+            return os.path.normpath(os.path.join(os.path.relpath(other.root, self.root), path))
+
+        made = {here(path): content for path, content in other.made.items()}
+        added = {here(path): content for path, content in other.added.items()}
+        return Draft(self.root, {**self.made, **made}, {**self.added, **added})
+
     def conflicts(self) -> list[str]:
         """Return the paths, sorted, that are in the way; nothing below `root` is overwritten."""
         found = {path for path in self.made if os.path.lexists(os.path.join(self.root, path))}

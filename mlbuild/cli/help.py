@@ -20,13 +20,18 @@ COMMANDS = {
     "init": "make a folder a workspace that builds at once",
     "new": "add a target, and a script to begin with",
     "build": "build what patterns select; the word itself may be left out",
+    "watch": "build, and build again whenever a file changes",
     "why": "say why a target ran, or would run",
     "log": "print the newest log of a target",
     "verify": "repeat a target and say whether it gives the same again",
     "shell": "look around where the command of a target runs",
     "lock": "write the locks of environments, the only command that resolves",
     "describe": "show what a target is and what it gave; the packages of an environment",
-    "query": "show the targets that patterns select",
+    "query": "ask which targets and files there are, and what depends on what",
+    "actions": "show the commands of a target, their inputs and their keys",
+    "affected": "show the targets that differ between two commits",
+    "ci": "build what a change affects, with its gates, and report",
+    "hooks": "have git call mlbuild, and see what it does then",
     "check": "say everything that is wrong, all at once",
     "fmt": "lay out BUILD.ml and .bzl files in one way",
     "doctor": "say what this host can do for builds, and the cure",
@@ -36,6 +41,7 @@ COMMANDS = {
     "cache": "look after the local store and the shared cache",
     "runner": "run one order of a bucket on this machine, for an executor elsewhere",
     "clean": "remove what can be made again",
+    "completion": "print what lets a shell complete commands, options and labels",
     "starlark": "evaluate a plain file of the BUILD language",
     "version": "print the version",
     "help": "show this, or what a command or a rule takes",
@@ -79,7 +85,7 @@ def run(words: Words, screen: Screen) -> int:
 
 def overview() -> str:
     """Return the help of mlbuild as a whole."""
-    commands = "\n".join(f"  {name:<9}{doc}" for name, doc in COMMANDS.items())
+    commands = "\n".join(f"  {name:<11}{doc}" for name, doc in COMMANDS.items())
     return OVERVIEW.format(commands=commands)
 
 

@@ -6,6 +6,7 @@ import shlex
 
 from mlbuild.cli.draft import Draft
 from mlbuild.cli.options import COLOR, FOLDER, JSON, Option, Usage, Words
+from mlbuild.cli.pipeline import check_kind, pipeline
 from mlbuild.cli.session import Screen, current_folder
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.ui.text import clean
@@ -22,6 +23,13 @@ USAGE = Usage(
             "What it trains: `digits` (NumPy alone; the default), `sklearn` or `torch`.",
             "NAME",
             "template",
+        ),
+        Option(
+            ("--ci",),
+            "Write what runs `mlbuild ci` on every change, too: `github` or `gitlab`. "
+            "In a workspace that is there, only that.",
+            "KIND",
+            "ci",
         ),
         JSON,
         COLOR,
@@ -58,12 +66,19 @@ def run(words: Words, screen: Screen) -> int:
             or (f"the templates are {', '.join(f'`{name}`' for name in TEMPLATES)}",),
         )
     root = os.path.realpath(os.path.join(here, asked))
+    kind = words.text("ci")
+    if kind:
+        check_kind(kind)
+        if not words.has("template") and (outer := _outer(root)) is not None:
+            return _add_pipeline(kind, outer, words, screen)
     _check_free(root)
     kept = [path for path in OPTIONAL if os.path.lexists(os.path.join(root, path))]
     draft = drafted(root, template=template, without=kept)
+    if kind:
+        draft = pipeline(kind, root).joined(draft)
     if taken := draft.conflicts():
         raise InputError(
-            f"{_listed(taken)} would be overwritten in `{root}`",
+            f"{_listed(taken)} would be overwritten in `{draft.root}`",
             hints=("make a new folder: `mlbuild init FOLDER`",),
             notes=("nothing was changed",),
         )
@@ -78,6 +93,29 @@ def run(words: Words, screen: Screen) -> int:
     screen.out.lines([f"  {path}" for path in written])
     screen.err.lines([f"{path} was there already and stays as it is" for path in kept])
     screen.err.lines(["", f"next: {clean(command)}"])
+    return 0
+
+
+def _add_pipeline(kind: str, root: str, words: Words, screen: Screen) -> int:
+    """Write what runs mlbuild on every change of the workspace at `root`."""
+    draft = pipeline(kind, root)
+    if taken := draft.conflicts():
+        raise InputError(
+            f"{_listed(taken)} would be overwritten in `{draft.root}`",
+            hints=("move what is there away, or add a job that runs `mlbuild ci` to it",),
+            notes=("nothing was changed",),
+        )
+    draft.write()
+    written = sorted(draft.made)
+    if words.has("json"):
+        report = {"workspace": root, "template": "", "written": written, "kept": []}
+        screen.out.lines([json.dumps(report | {"next": "mlbuild ci"})])
+        return 0
+    if not written:
+        screen.err.lines([f"{clean(draft.root)} has all files of `--ci {kind}` already"])
+        return 0
+    screen.out.lines([f"added to {clean(draft.root)}:", *(f"  {path}" for path in written)])
+    screen.err.lines(["", "next: commit them; `mlbuild ci` does the same on this machine"])
     return 0
 
 
@@ -122,9 +160,8 @@ def _check_free(root: str) -> None:
     """Refuse a folder that is no folder, or part of a workspace already."""
     if os.path.lexists(root) and not os.path.isdir(root):
         raise InputError(f"`{root}` is not a folder")
-    try:
-        outer = Workspace.find(root).root
-    except InputError:
+    outer = _outer(root)
+    if outer is None:
         return
     where = "is a workspace already" if outer == root else f"lies in the workspace `{outer}`"
     raise InputError(
@@ -134,6 +171,14 @@ def _check_free(root: str) -> None:
             "for a workspace of its own, give a folder outside: `mlbuild init FOLDER`",
         ),
     )
+
+
+def _outer(root: str) -> str | None:
+    """Return the workspace that a folder is or lies in, None where there is none."""
+    try:
+        return Workspace.find(root).root
+    except InputError:
+        return None
 
 
 def _missing(place: str, lines: tuple[str, ...]) -> bytes:

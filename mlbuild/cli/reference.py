@@ -27,7 +27,10 @@ SHARED: Mapping[str, tuple[str, str]] = {  # what all rules have: type and meani
     "licenses": ("string_list", "The licences that the target comes under."),
     "cache": (
         "string",
-        'Who keeps its results: `"shared"` the team too, `"local"` this machine, `"off"` nobody.',
+        (
+            'Who keeps its results: `"shared"` the team too, `"result"` the team but for the bytes,'
+            ' `"local"` this machine, `"off"` nobody.'
+        ),
     ),
 }
 HEAD = """\

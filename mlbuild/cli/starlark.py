@@ -13,7 +13,7 @@ from mlbuild import lang
 from mlbuild.cli.options import COLOR, FOLDER, JSON, Usage, Words
 from mlbuild.cli.session import Screen, current_folder
 from mlbuild.errors import InputError, Span, did_you_mean
-from mlbuild.graph.loader import MAX_FILE, read_source
+from mlbuild.graph.files import MAX_FILE, read_source
 from mlbuild.lang.faults import not_callable
 from mlbuild.lang.values import equal
 from mlbuild.ui.diagnose import error_lines

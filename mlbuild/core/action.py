@@ -74,7 +74,9 @@ class Run:
     root: str = ""  # the input that is its root file system (docs/containers.md); "" for the host's
     determinism: str = ""  # what repeating it must give again: "bitwise" "metric" "none"; "" unsaid
     tolerance: Mapping[str, float] = field(default_factory=dict)  # metric -> difference accepted
-    cache: str = "shared"  # who keeps results and is asked for them: "shared" "local" "off"
+    cache: str = (
+        "shared"  # who keeps results and is asked for them: "shared" "result" "local" "off"
+    )
 
 
 @dataclass(frozen=True, slots=True)

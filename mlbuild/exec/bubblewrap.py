@@ -25,8 +25,6 @@ from mlbuild.exec.sandbox import Sandbox, stage
 _MISSING = "bubblewrap is not installed (no /usr/bin/bwrap)"
 _BWRAP = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
 
-_TMP = "/tmp"  # noqa: S108 - the sandbox's own
-_HOME = "/tmp/home"  # noqa: S108
 _SIGNAL = 128  # a shell's way, and bwrap's, to tell a signal in an exit code
 _SIGNALS = 64
 
@@ -59,9 +57,9 @@ _SURROUNDINGS = (
     "--dev",
     "/dev",
     "--tmpfs",
-    _TMP,
+    view.TEMPORARY,
     "--dir",
-    _HOME,
+    view.HOME,
 )
 
 _NETWORK_FILES = ("resolv.conf", "hosts", "nsswitch.conf")  # of the host's /etc
@@ -115,17 +113,7 @@ class Bubblewrap:
         sandbox = stage(job)
         sandbox.add_mount_points()
         called = caller.shown(job)
-        inside = view.View(
-            work="/work",
-            out="/out",
-            context="/context.json",
-            home=_HOME,
-            temporary=_TMP,
-            checkpoint="/checkpoint" if job.checkpoint else "",
-            cache="/cache" if job.cache and run.network else "",
-            tools={name: view.mounted(tool) for name, tool in job.tools.items()},
-            image_env=root.env if root else {},
-        )
+        inside = view.contained(job, image_env=root.env if root else {})
         options = [*(self._image_options(root) if root else self._options())]
         if job.streams and job.streams.terminal:
             options.remove(_NO_TERMINAL)  # it has one of its own, which leads nowhere else

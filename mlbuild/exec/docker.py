@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -23,11 +24,9 @@ from mlbuild.exec.docker_image import load, loaded
 from mlbuild.exec.docker_watch import Watch
 from mlbuild.exec.etc import prepare_user
 from mlbuild.exec.launcher import GRACE
-from mlbuild.exec.root import ETC, Root, root_of
+from mlbuild.exec.root import ETC, root_of
 from mlbuild.exec.sandbox import Sandbox, stage, write_new
 
-_TMP = "/tmp"  # noqa: S108 - the container's own
-_HOME = "/tmp/home"  # noqa: S108
 _SHARED = 2 << 30  # bytes; loaders of training data hand their batches through it
 _SIGNAL = 128  # an exit code above tells a signal
 _SIGNALS = 64
@@ -62,13 +61,15 @@ class Docker:
         self._version = "auto"  # of the API, once it is known
         self._engine: Engine | None = None
         self._process = 0  # whose connection that is: a fork makes its own
+        self._beginning = Lock()  # of who asks first, or brings an image first
         self._is_cancelled = False
         self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def available(self) -> str:
         """Return "" when actions can run in containers, else the reason why not."""
         try:
-            self._ready()
+            with self._beginning:
+                self._ready()
         except HostError as error:
             return error.message
         return ""
@@ -84,12 +85,13 @@ class Docker:
                     "or run with `--executor auto`: it takes Docker for what has an image",
                 ),
             )
-        engine, facts = self._ready()
-        image = loaded(engine, root, folder=self._folder, scratch=job.scratch)
+        with self._beginning:
+            engine, facts = self._ready()
+            image = loaded(engine, root, folder=self._folder, scratch=job.scratch)
         sandbox = stage(job)
         sandbox.add_mount_points()
         called = caller.shown(job)
-        inside = _view(job, root)
+        inside = view.contained(job, image_env=root.env)
         command = command_of([view.text(word, inside) for word in job.run.argv], root)
         env = view.environment(job, inside, called.variables) | {"PWD": inside.work}
         context = f"{job.staging or job.scratch}/context.json"
@@ -222,20 +224,6 @@ class Docker:
         return _Places(tuple(read), tuple(written))
 
 
-def _view(job: Job, root: Root) -> view.View:
-    return view.View(
-        work="/work",
-        out="/out",
-        context="/context.json",
-        home=_HOME,
-        temporary=_TMP,
-        checkpoint="/checkpoint" if job.checkpoint else "",
-        cache="/cache" if job.cache and job.run.network else "",
-        tools={name: view.mounted(tool) for name, tool in job.tools.items()},
-        image_env=root.env,
-    )
-
-
 def _user(facts: Facts) -> str:
     """Return the user of containers: whoever owns what it writes on this host is the caller."""
     return "0:0" if facts.rootless else f"{os.geteuid()}:{os.getegid()}"
@@ -257,8 +245,8 @@ def _host_config(
     config: dict[str, Any] = engine.api.create_host_config(
         mounts=mounts,
         tmpfs={
-            _TMP: "rw,exec,nosuid,nodev,mode=1777",
-            _HOME: "rw,exec,nosuid,nodev,mode=1777",
+            view.TEMPORARY: "rw,exec,nosuid,nodev,mode=1777",
+            view.HOME: "rw,exec,nosuid,nodev,mode=1777",
             **dict.fromkeys(hidden, "ro"),
         },
         network_mode="host" if run.network else "none",

@@ -8,6 +8,9 @@ from mlbuild.core.action import InputRef, Json, OutputRef, ToolRef, Word
 from mlbuild.exec.base import Job, Tool
 from mlbuild.exec.sandbox import EPOCH
 
+TEMPORARY = "/tmp"  # noqa: S108 - the action's own
+HOME = "/tmp/home"  # noqa: S108
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -22,6 +25,21 @@ class View:
     cache: str  # "" for none
     tools: Mapping[str, str]  # name -> executable
     image_env: Mapping[str, str] = field(default_factory=dict)  # what the image says
+
+
+def contained(job: Job, *, image_env: Mapping[str, str]) -> View:
+    """Return what an action sees that has a file system of its own, in a sandbox or a container."""
+    return View(
+        work="/work",
+        out="/out",
+        context="/context.json",
+        home=HOME,
+        temporary=TEMPORARY,
+        checkpoint="/checkpoint" if job.checkpoint else "",
+        cache="/cache" if job.cache and job.run.network else "",
+        tools={name: mounted(tool) for name, tool in job.tools.items()},
+        image_env=image_env,
+    )
 
 
 def mounted(tool: Tool) -> str:

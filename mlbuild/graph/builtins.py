@@ -8,6 +8,7 @@ from mlbuild.core.label import Label, valid_name
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.graph.attr import ATTR, AttributeValue, rooted
 from mlbuild.graph.declare import RuleValue
+from mlbuild.graph.files import names_in
 from mlbuild.graph.glob import glob
 from mlbuild.graph.package import Package
 from mlbuild.graph.schema import COMMON, Rule
@@ -45,7 +46,7 @@ class Builtins:
         package = self._site.here("glob")
         wanted, unwanted = strings(include, "glob"), strings(exclude, "`exclude`")
         found = glob(
-            self._site.root,
+            self._site.files,
             package.path,
             include=wanted,
             exclude=unwanted,
@@ -105,14 +106,13 @@ class Builtins:
             raise InputError(
                 f"`{name}` cannot be exported", hints=("name files relative to the package",)
             )
-        folder = os.path.join(self._site.root, package.path, os.path.dirname(name))
         above = "/".join(part for part in (package.path, os.path.dirname(name)) if part)
         self._site.listed.add(above)
-        if not os.path.lexists(os.path.join(folder, os.path.basename(name))):
-            names = os.listdir(folder) if os.path.isdir(folder) else []
+        base = os.path.basename(name)
+        if not self._site.files.exists(f"{above}/{base}" if above else base):
             raise InputError(
                 f"there is no file `{name}` to export in package `//{package.path}`",
-                hints=did_you_mean(os.path.basename(name), names),
+                hints=did_you_mean(base, names_in(self._site.files, above)),
             )
 
     def _package_group(self, *, name: Any, packages: Any = (), includes: Any = ()) -> None:

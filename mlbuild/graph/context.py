@@ -385,7 +385,9 @@ def _check_cache(cache: Any, *, each: bool) -> None:
     if cache not in CACHES:
         raise InputError(
             f"`cache` of ctx.run cannot be {lang.repr_of(lang.from_python(cache))[:60]}",
-            hints=('it is "shared" (with the team), "local" (on this machine) or "off"',),
+            hints=(
+                'it is "shared" (with the team), "result" (but for the bytes), "local" or "off"',
+            ),
         )
     if each and cache == "off":
         raise InputError('an action with `each` keeps a result for each line: `cache` is not "off"')

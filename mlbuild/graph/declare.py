@@ -125,7 +125,7 @@ def _cache(given: dict[str, Any]) -> str:
             f"attribute `cache` cannot be {lang.repr_of(value)[:60]}",
             hints=(
                 *(did_you_mean(value, CACHES) if isinstance(value, str) else ()),
-                'it is "shared" (with the team), "local" (to this machine) or "off"',
+                'it is "shared" (with the team), "result" (but for the bytes), "local" or "off"',
             ),
             attribute="cache",
         )

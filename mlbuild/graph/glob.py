@@ -1,17 +1,17 @@
 """glob: which files of a package match; it never enters a package below."""
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
 from mlbuild.errors import InputError
+from mlbuild.graph.files import Files
 
 BUILD_FILE = "BUILD.ml"
 SKIPPED = frozenset({"mlbuild-out", ".mlbuild", ".git"})
 
 
 def glob(
-    root: str,
+    files: Files,
     package: str,
     *,
     include: Sequence[str],
@@ -28,10 +28,10 @@ def glob(
     deep = any("**" in pattern for pattern in include)
     folders = {pattern.rpartition("/")[0] for pattern in include}
     if not deep and not any(_magic(folder) for folder in folders):
-        found = _shallow(root, package, folders=sorted(folders), listed=listed)
+        found = _shallow(files, package, folders=sorted(folders), listed=listed)
     else:
         depth = None if deep else max(pattern.count("/") for pattern in include)
-        found = _walk(root, package, "", depth=depth, listed=listed)
+        found = _walk(files, package, "", depth=depth, listed=listed)
     return sorted(
         path
         for path in found
@@ -41,7 +41,7 @@ def glob(
 
 
 def _shallow(
-    root: str, package: str, *, folders: Sequence[str], listed: Callable[[str], None]
+    files: Files, package: str, *, folders: Sequence[str], listed: Callable[[str], None]
 ) -> Iterator[str]:
     """Yield the files of folders that are named outright, unless another package owns them."""
     for folder in folders:
@@ -49,35 +49,31 @@ def _shallow(
         above = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
         for path in above:
             listed(_joined(package, path))
-        if any(os.path.lexists(os.path.join(root, package, path, BUILD_FILE)) for path in above):
+        if any(files.exists(f"{_joined(package, path)}/{BUILD_FILE}") for path in above):
             continue
-        yield from _walk(root, package, folder, depth=0, listed=listed)
+        yield from _walk(files, package, folder, depth=0, listed=listed)
 
 
 def _walk(
-    root: str, package: str, folder: str, *, depth: int | None, listed: Callable[[str], None]
+    files: Files, package: str, folder: str, *, depth: int | None, listed: Callable[[str], None]
 ) -> Iterator[str]:
     """Yield package-relative paths of the files below `folder`, at most `depth` folders down."""
     here = _joined(package, folder)
     listed(here)
     below: list[str] = []
-    try:
-        with os.scandir(os.path.join(root, here)) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name not in SKIPPED:
-                        below.append(entry.name)
-                elif entry.name != BUILD_FILE or folder:
-                    yield _joined(folder, entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    for name, is_folder in files.entries(here):
+        if is_folder:
+            if name not in SKIPPED:
+                below.append(name)
+        elif name != BUILD_FILE or folder:
+            yield _joined(folder, name)
     if depth == 0:
         return
     for name in sorted(below):
         path = _joined(folder, name)
-        if not os.path.lexists(os.path.join(root, package, path, BUILD_FILE)):
+        if not files.exists(f"{_joined(package, path)}/{BUILD_FILE}"):
             next_depth = None if depth is None else depth - 1
-            yield from _walk(root, package, path, depth=next_depth, listed=listed)
+            yield from _walk(files, package, path, depth=next_depth, listed=listed)
         else:
             listed(_joined(package, path))
 

@@ -1,7 +1,6 @@
 """Reading BUILD.ml and .bzl files: each at most once, none that is not needed."""
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from mlbuild.core.label import parse_label
 from mlbuild.errors import InputError, Span, did_you_mean
 from mlbuild.graph.builtins import Builtins
 from mlbuild.graph.declare import RuleValue
+from mlbuild.graph.files import Disk, Files, names_in, read_source
 from mlbuild.graph.glob import BUILD_FILE, SKIPPED
 from mlbuild.graph.package import Package
 from mlbuild.graph.schema import Rule
@@ -20,7 +20,6 @@ from mlbuild.state import keep
 from mlbuild.workspace import Workspace
 
 PRELUDE = "@rules//prelude.bzl"
-MAX_FILE = 4 << 20  # bytes of one BUILD.ml or .bzl
 
 
 @dataclass(slots=True)
@@ -35,18 +34,28 @@ class Loader:
     """Packages by path, modules by label text.
 
     Compiled files are kept in the folder `code`. It belongs to the user and not to the workspace:
-    what lies there is executed. `say` receives what `print` says in files.
+    what lies there is executed. `say` receives what `print` says in files. `files` are read instead
+    of those on the disk.
     """
 
-    def __init__(self, workspace: Workspace, *, code: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        code: str,
+        say: Callable[[str], None],
+        files: Files | None = None,
+    ) -> None:
         self._root = workspace.root
+        self.files: Files = files or Disk(workspace.root)
         self._rules_root = workspace.rules_root()
         self._code = code
         self._say = say
         self._packages: dict[str, Package] = {}
         self._modules: dict[str, lang.Module] = {}
+        self._loads: dict[str, dict[str, None]] = {}
         self._prelude: Mapping[str, Any] | None = None
-        self.site = Site(workspace.root, workspace.rules_root())
+        self.site = Site(self.files, workspace.rules_root())
         self.seen = Seen(folders=self.site.listed)
         self._builtins = Builtins(self.site)
 
@@ -70,9 +79,22 @@ class Loader:
         """The packages that have been read, by path."""
         return self._packages
 
+    def loaded(self, file: str) -> list[str]:
+        """Return the shown names of all .bzl files that `file` loads, and that they load.
+
+        The prelude is left out: every file has it.
+        """
+        found: dict[str, None] = {}
+        pending = [file]
+        while pending:
+            fresh = [one for one in self._loads.get(pending.pop(), ()) if one not in found]
+            found.update(dict.fromkeys(fresh))
+            pending += fresh
+        return list(found)
+
     def has_package(self, path: str) -> bool:
         """Say whether the folder `path` holds a BUILD.ml."""
-        return path in self._packages or os.path.lexists(os.path.join(self._root, path, BUILD_FILE))
+        return path in self._packages or self.files.exists(_joined(path, BUILD_FILE))
 
     def package(self, path: str, *, span: Span | None = None, wanted: str = "") -> Package:
         """Return the package of a folder; `span` and `wanted` tell who asks and for what."""
@@ -91,22 +113,15 @@ class Loader:
         while pending:
             here = pending.pop()
             self.seen.folders.add(here)
-            try:
-                with os.scandir(os.path.join(self._root, here)) as entries:
-                    listing = list(entries)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            names = {entry.name for entry in listing}
-            if here and "mlbuild.toml" in names:
+            listing = dict(self.files.entries(here))
+            if here and "mlbuild.toml" in listing:
                 continue  # a workspace of its own
-            if BUILD_FILE in names:
+            if BUILD_FILE in listing:
                 found.append(here)
             pending += [
-                f"{here}/{entry.name}" if here else entry.name
-                for entry in listing
-                if entry.is_dir(follow_symlinks=False)
-                and entry.name not in SKIPPED
-                and not entry.name.startswith(".")
+                _joined(here, name)
+                for name, is_folder in listing.items()
+                if is_folder and name not in SKIPPED and not name.startswith(".")
             ]
         return sorted(found)
 
@@ -117,7 +132,7 @@ class Loader:
     def _no_package(self, path: str, *, span: Span | None, wanted: str) -> InputError:
         known = self.packages_below("")
         hints = did_you_mean(path, known)
-        if os.path.isdir(os.path.join(self._root, path)):
+        if self.files.is_folder(path):
             hints = (*hints, f"create {_joined(path, BUILD_FILE)} to make the folder a package")
         elif known and not hints:
             hints = ("packages are: " + ", ".join(f"//{one}" for one in known[:8]),)
@@ -128,7 +143,7 @@ class Loader:
 
     def _evaluate(self, path: str) -> Package:
         file = _joined(path, BUILD_FILE)
-        source = read_source(os.path.join(self._root, file), shown=file)
+        source = self.files.read(file)
         self.seen.files.add(os.path.join(self._root, file))
         return self._run(self._compiled(source, file, dialect=lang.Dialect.BUILD), path)
 
@@ -150,6 +165,8 @@ class Loader:
     def module(self, text: str, span: Span | None, *, package: str) -> lang.Module:
         """Return the module that `load(text)` names as seen from `package`, evaluated once."""
         path, shown = self._module_path(text, span, package=package)
+        if span is not None:
+            self._loads.setdefault(span.path, {})[shown] = None
         found = self._modules.get(shown)
         if found is not None:
             return found
@@ -157,9 +174,12 @@ class Loader:
         if shown in loading:
             cycle = [*loading[loading.index(shown) :], shown]
             raise InputError("load cycle: " + " → ".join(cycle), span=span, kind="bad-load")
-        source = read_source(path, shown=shown, span=span)
-        self.seen.files.add(path)
         trusted = shown.startswith(RULES)
+        if trusted:
+            source = read_source(path, shown=shown, span=span)
+        else:
+            source = self.files.read(shown, span=span)
+        self.seen.files.add(path)
         rules = {} if trusted else self.prelude()
         made = len(self._builtins.rules)
         loading.append(shown)
@@ -209,10 +229,8 @@ class Loader:
             return path, RULES + name
         label = parse_label(text, package=package, span=span)
         file = _joined(label.package, label.name)
-        path = os.path.join(self._root, file)
-        if not os.path.lexists(path):
-            folder = os.path.dirname(path)
-            names = os.listdir(folder) if os.path.isdir(folder) else []
+        if not self.files.exists(file):
+            names = names_in(self.files, os.path.dirname(file))
             raise InputError(
                 f"there is no file `{file}` to load",
                 span=span,
@@ -220,12 +238,12 @@ class Loader:
                     os.path.basename(file), [n for n in names if n.endswith(".bzl")]
                 ),
             )
-        return path, file
+        return os.path.join(self._root, file), file
 
     def _compiled(self, source: bytes, path: str, *, dialect: lang.Dialect) -> lang.Program:
         """Return the compiled form of a file, the kept one when its bytes are known."""
         name = digest_of(
-            b"%b\0%b\0%b" % (lang.VERSION.encode(), f"{dialect.name} {path}".encode(), source)
+            b"%b\0%b\0%b" % (lang.VERSION.encode(), os.fsencode(f"{dialect.name} {path}"), source)
         ).hash
         place = os.path.join(self._code, name)
         try:
@@ -237,28 +255,6 @@ class Loader:
             program = lang.compile_file(source, path, dialect=dialect)
             keep(place, lang.program_bytes(program))
         return program
-
-
-def read_source(path: str, *, shown: str, span: Span | None = None) -> bytes:
-    """Return the bytes of a BUILD.ml or .bzl file; raise InputError for what is no regular file."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise InputError(f"cannot read `{shown}`: {error.strerror}", span=span) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"`{shown}` is not a regular file", span=span)
-        if status.st_size > MAX_FILE:
-            raise InputError(
-                f"`{shown}` has {status.st_size} bytes; at most {MAX_FILE} are read",
-                span=span,
-                hints=("split it into packages, or generate the targets with a function",),
-            )
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(handle)
 
 
 def _joined(folder: str, name: str) -> str:

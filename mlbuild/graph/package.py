@@ -1,6 +1,6 @@
 """Target and Package: a rule applied, and all that one BUILD.ml declares."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class Target:
     licenses: tuple[str, ...] = ()
     given: tuple[str, ...] = ()  # the attributes that were written, in that order
     selects: tuple[str, ...] = ()  # the attributes that hold a Select
-    cache: str = ""  # who keeps its results: "shared" "local" "off"; "" as its rule says
+    cache: str = ""  # who keeps its results: "shared" "result" "local" "off"; "" as its rule says
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Yield attribute and text of each label that it names; no Select may be left."""
@@ -103,11 +103,7 @@ class Package:
 
     def shows(self, file: str) -> tuple[str, ...]:
         """Return the visibility of a source file: of it, of a folder above, or the default."""
-        while file and self.exports:
-            if file in self.exports:
-                return self.exports[file]
-            file = file.rpartition("/")[0]
-        return self.visibility
+        return shown_to(file, self.exports, default=self.visibility)
 
     def _twice(self, name: str, first: Span) -> InputError:
         return InputError(
@@ -126,6 +122,17 @@ class Package:
                 kind="duplicate-target",
             )
         self.outputs[path] = target
+
+
+def shown_to(
+    file: str, exports: Mapping[str, tuple[str, ...]], *, default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the visibility of a source file, given that of exported files and folders."""
+    while file and exports:
+        if file in exports:
+            return exports[file]
+        file = file.rpartition("/")[0]
+    return default
 
 
 def locate(source: str, span: Span, word: str, *, keyword: bool = False) -> Span:

@@ -1,12 +1,12 @@
 """Resolver: what a label names: a target, an output of one, or a source file."""
 
-import os
+import os.path
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from mlbuild.core.label import Label, Pattern, parse_label
 from mlbuild.errors import InputError, Span, did_you_mean
+from mlbuild.graph.files import Kind, names_in
 from mlbuild.graph.glob import BUILD_FILE
 from mlbuild.graph.loader import Loader
 from mlbuild.graph.package import Package, Target, Unsure
@@ -20,7 +20,7 @@ class SourceFile:
     """A file or folder of the workspace (or of @rules) that a label names."""
 
     path: str  # as an action sees it
-    kind: Literal["file", "tree"]
+    kind: Kind
     short: str  # relative to its package
     package: str = ""
     visibility: tuple[str, ...] = EVERYONE
@@ -38,7 +38,7 @@ class Resolver:
     """Finds what labels and patterns name, loading packages as they are needed."""
 
     def __init__(self, workspace: Workspace, loader: Loader) -> None:
-        self._root = workspace.root
+        self._files = loader.files
         self._rules_root = workspace.rules_root()
         self._loader = loader
 
@@ -117,7 +117,7 @@ class Resolver:
         if pattern.name is not None:
             return [self.target(Label(pattern.package, pattern.name)).label]
         if pattern.recursive:
-            if pattern.package and not os.path.isdir(os.path.join(self._root, pattern.package)):
+            if pattern.package and not self._files.is_folder(pattern.package):
                 raise InputError(
                     f"there is no folder `{pattern.package}` in the workspace",
                     hints=did_you_mean(pattern.package, self._loader.packages_below("")),
@@ -145,31 +145,31 @@ class Resolver:
             below = "/".join(parts[:count])
             folder = f"{label.package}/{below}" if label.package else below
             self._loader.listed(folder)
-            if os.path.lexists(os.path.join(self._root, folder, BUILD_FILE)):
+            if self._files.exists(f"{folder}/{BUILD_FILE}"):
                 raise InputError(
                     f"`{label}` lies in another package, `//{folder}`",
                     span=span,
                     hints=(f"write `//{folder}:{'/'.join(parts[count:])}`",),
                     kind="missing-file",
                 )
-        place = os.path.join(self._root, path)
-        is_folder = os.path.isdir(place)
-        if is_folder:
+        kind: Kind | None = "file"
+        if self._files.is_folder(path):
+            kind = "tree"
             self._loader.listed(path)
-        elif not os.path.lexists(place):
+        elif not self._files.exists(path):
+            kind = self._files.elsewhere(path)
+        if kind is None:
             return None
-        kind: Literal["file", "tree"] = "tree" if is_folder else "file"
         return SourceFile(path, kind, label.name, home.path, home.shows(label.name))
 
     def _unknown(self, label: Label, package: Package, *, span: Span | None) -> InputError:
         first = label.name.partition("/")[0]
         if not package.whole or label.name in package.broken or first in package.broken:
             return Unsure(f"`{label}` is not known", span=span)
-        folder = os.path.join(self._root, package.path)
         self._loader.listed(package.path)
-        below = os.path.join(folder, os.path.dirname(label.name))
-        files = os.listdir(below) if os.path.isdir(below) else []
         prefix = os.path.dirname(label.name)
+        below = "/".join(part for part in (package.path, prefix) if part)
+        files = names_in(self._files, below)
         names = [f"{prefix}/{name}" if prefix else name for name in files]
         hints = did_you_mean(label.name, [*package.targets, *package.outputs, *names])
         if not hints and package.targets:

@@ -32,7 +32,8 @@ EMPTY: Mapping[str, Any] = {
 }
 LABELS = frozenset({"label", "label_list", "label_dict"})
 COMMON = ("name", "visibility", "tags", "licenses", "cache")  # attributes of every target
-CACHES = ("shared", "local", "off")  # what `cache` can be: who keeps results, and is asked for them
+# What `cache` can be: who keeps results, and is asked for them.
+CACHES = ("shared", "result", "local", "off")
 OUTPUTS = frozenset({"output", "output_list"})
 _JOINED = {  # types whose selects are joined with an operator
     "+": frozenset({"string", "string_list", "label_list", "json"}),

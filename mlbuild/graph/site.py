@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mlbuild import lang
 from mlbuild.errors import InputError, Span
+from mlbuild.graph.files import Files, read_source
 from mlbuild.graph.package import Package, locate
 
 RULES = "@rules//"
@@ -15,7 +16,7 @@ RULES = "@rules//"
 class Site:
     """The BUILD.ml that is being evaluated, and the .bzl files that are being loaded."""
 
-    root: str  # of the workspace
+    files: Files  # of the workspace
     rules_root: str
     listed: set[str] = field(default_factory=set)  # folders whose listing was looked at
     package: Package | None = None
@@ -45,12 +46,12 @@ class Site:
 
     def text(self, path: str) -> str:
         """Return the text of a BUILD.ml or .bzl file as it is now, "" when it cannot be read."""
-        inside = path.startswith(RULES)
-        place = os.path.join(self.rules_root if inside else self.root, path.removeprefix(RULES))
         try:
-            with open(place, encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except OSError:
+            if not path.startswith(RULES):
+                return self.files.read(path).decode("utf-8", "replace")
+            place = os.path.join(self.rules_root, path.removeprefix(RULES))
+            return read_source(place, shown=path).decode("utf-8", "replace")
+        except InputError:
             return ""
 
     def place_of(self, word: str, frames: tuple[tuple[str, Span], ...], *, keyword: bool) -> Span:

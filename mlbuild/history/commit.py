@@ -20,7 +20,7 @@ def commit_of(root: str) -> Commit | None:
 
     One run of git tells both. It takes no lock and starts no program that the checkout names.
     """
-    if not _in_checkout(root):
+    if not checkout_of(root):  # starting git takes longer than looking
         return None
     command = (
         "git",
@@ -46,12 +46,12 @@ def commit_of(root: str) -> Commit | None:
     return Commit(hash_, dirty=any(not line.startswith("#") for line in lines))
 
 
-def _in_checkout(root: str) -> bool:
-    """Say whether `root` or a folder above holds `.git`: starting git takes longer than looking."""
+def checkout_of(root: str) -> str:
+    """Return the absolute folder of the checkout that holds `root`, "" where none does."""
     folder = root
-    while not os.path.exists(os.path.join(folder, ".git")):
+    while not os.path.lexists(os.path.join(folder, ".git")):
         above = os.path.dirname(folder)
         if above == folder:
-            return False
+            return ""
         folder = above
-    return True
+    return folder

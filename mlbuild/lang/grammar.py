@@ -13,14 +13,14 @@ from lark.lexer import Lexer
 FOLDER = os.path.dirname(__file__)
 
 
-def tables() -> str:
-    """Return the text of `tables.json`: the same for the same grammar.
+def tables(folder: str = FOLDER) -> str:
+    """Return the text of `tables.json` for the grammar in `folder`: the same for the same grammar.
 
     `states` has, for each state, what to do by the next symbol: a number from 0 on is the state to
     go to, ~n stands for the end of rule n. `rules` are (symbol, number of children, method of
     Builder that makes the node). The first state is the one to start from.
     """
-    with open(os.path.join(FOLDER, "grammar.lark"), encoding="utf-8") as file:
+    with open(os.path.join(folder, "grammar.lark"), encoding="utf-8") as file:
         parser: Any = Lark(file.read(), parser="lalr", lexer=_NoLexer).parser.parser
     found = parser._parse_table  # noqa: SLF001 - the only way to lark's tables
     start = found.start_states["start"]

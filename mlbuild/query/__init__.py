@@ -1,1 +1,1 @@
-"""Asking about targets: what is declared, and how it is shown."""
+"""Asking the graph: the query language, what it is asked of, and how the answer is shown."""

@@ -45,7 +45,7 @@ def calls(targets: Iterable[Target]) -> list[str]:
 
 def objects(targets: Iterable[Target]) -> list[str]:
     """Return one JSON list with an object for each."""
-    return [json.dumps([_object(one) for one in targets], ensure_ascii=False)]
+    return [json.dumps([described(one) for one in targets], ensure_ascii=False)]
 
 
 FORMS: Mapping[str, Callable[[Iterable[Target]], list[str]]] = {
@@ -99,7 +99,8 @@ def _lines(left: str, items: list[str], right: str, depth: int) -> str:
     return f"{left}\n{inner}{_INDENT * depth}{right}"
 
 
-def _object(target: Target) -> dict[str, Any]:
+def described(target: Target) -> dict[str, Any]:
+    """Return a target as JSON has it."""
     return {
         "label": str(target.label),
         "rule": target.rule.name,

@@ -23,16 +23,17 @@ from mlbuild.shared.recent import Recent
 from mlbuild.shared.sending import send
 from mlbuild.store import files
 
+Outputs = tuple[tuple[str, Content], ...]
+
 RECENT = 16 << 20  # bytes of listings that are kept at hand
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """The entry that names a tree, and what it says of it."""
+    """An entry that names a tree."""
 
     scope: str
     key: str
-    outputs: tuple[tuple[str, Content], ...]
     listed: bool  # whether the listing of the tree travels with it
 
 
@@ -68,10 +69,10 @@ class BucketCache:
         self._blobs = Blobs(self._objects, self._lanes, scopes=self._scopes)
         self._door = Lock()
         self._origins: dict[str, _Origin] = {}  # by the hash of a tree
-        self._recent = Recent(RECENT)  # listings of trees that were looked up
-        self._sent = Recent(
-            RECENT
-        )  # listings of trees that were sent; b"" for one with an own object
+        self._claims: dict[str, set[Outputs]] = {}  # what results say of it
+        # Listings of trees that were looked up, and that were sent: b"" for one that is an object.
+        self._recent: Recent[str, bytes] = Recent(RECENT)
+        self._sent: Recent[str, bytes] = Recent(RECENT)
         self._absent: set[str] = set()  # keys that are free in the own scope
         self._unfit: set[str] = set()  # keys whose entry in the own scope is to be replaced
         self._lost: set[str] = set()  # hashes of trees whose bytes are gone or wrong
@@ -92,13 +93,19 @@ class BucketCache:
                 if tree in self._lost:
                     self._unfit.add(key)
                     continue
-                self._origins[tree] = _Origin(
-                    scope, key, found.result.outputs, listed=bool(found.listing)
-                )
-                if found.listing:
-                    self._recent.keep(tree, found.listing)
+                if scope != self._scope:
+                    self._absent.discard(key)  # nobody needs it twice
+                self._learn(scope, key, found.result, found.listing)
             return found.result
         return None
+
+    def _learn(self, scope: str, key: str, result: Result, listing: bytes) -> None:
+        """Remember where to find the tree of a result, and what it must hold."""
+        tree = result.tree.hash
+        self._origins[tree] = _Origin(scope, key, listed=bool(listing))
+        self._claims.setdefault(tree, set()).add(result.outputs)
+        if listing:
+            self._recent.keep(tree, listing, weight=len(listing))
 
     def _entry(self, scope: str, key: str) -> Entry | None:
         """Return an entry that counts; note what became of it if it is ours to replace."""
@@ -167,10 +174,7 @@ class BucketCache:
             self._lost.discard(tree)
             self._absent.discard(key)
             self._unfit.discard(key)
-            listing = self._sent.find(tree)
-            self._origins[tree] = _Origin(self._scope, key, result.outputs, listed=bool(listing))
-            if listing:
-                self._recent.keep(tree, listing)
+            self._learn(self._scope, key, result, self._sent.find(tree) or b"")
 
     def _keep_manifest(self, manifest: bytes) -> None:
         name = place(self._scope, MANIFESTS, key_of(manifest))
@@ -210,8 +214,7 @@ class BucketCache:
         if len(content) > entries.LISTING_LIMIT:
             self._objects.write(place(self._scope, LISTINGS, digest.hash), content)
             content = b""
-        with self._door:
-            self._sent.keep(digest.hash, content)
+        self._sent.keep(digest.hash, content, weight=len(content))
 
     def bring_tree(self, digest: Digest, folder: str) -> Tree | None:
         """Write the tree `digest` into the empty `folder`; return its listing.
@@ -232,6 +235,7 @@ class BucketCache:
                 return listing.tree
         with self._door:
             named = self._origins.pop(digest.hash, None) is not None
+            self._claims.pop(digest.hash, None)
             self._recent.drop(digest.hash)
             self._sent.drop(digest.hash)
             if tried or named:
@@ -261,19 +265,21 @@ class BucketCache:
                 yield scope, content
 
     def _listed(self, scope: str, content: bytes, digest: Digest) -> Listing | None:
-        """Read a listing, and compare its tree with what the result says of it."""
+        """Read a listing, and compare its tree with what results say of it."""
         name = place(scope, LISTINGS, digest.hash)
         try:
             listing = decode_listing(content, digest)
         except SharedTrouble as trouble:
             self._objects.report(name, content, trouble.message)
             return None
-        origin = self._origins.get(digest.hash)
-        if origin is not None and not entries.is_of(listing.tree, origin.outputs):
-            name = place(origin.scope, ENTRIES, origin.key)
-            self._objects.report(name, b"", "its outputs are not those of its tree")
-            return None
-        return listing
+        with self._door:
+            origin, claims = self._origins.get(digest.hash), self._claims.get(digest.hash, set())
+            claims = set(claims)
+        if origin is None or all(entries.is_of(listing.tree, outputs) for outputs in claims):
+            return listing
+        name = place(origin.scope, ENTRIES, origin.key)
+        self._objects.report(name, b"", "outputs of a result are not those of its tree")
+        return None
 
     def _bring(self, listing: Listing, folder: str, scope: str) -> bool:
         """Write a tree; say whether all bytes were there."""

@@ -12,7 +12,6 @@ from mlbuild.core.digest import Digest, digest_of
 from mlbuild.shared import reapi_messages as wire
 from mlbuild.shared.base import SharedTrouble
 from mlbuild.shared.reapi_blobs import Blobs, Report, Wanted
-from mlbuild.shared.reapi_recent import Recent
 from mlbuild.shared.reapi_records import (
     INLINE,
     Held,
@@ -24,6 +23,7 @@ from mlbuild.shared.reapi_records import (
 )
 from mlbuild.shared.reapi_shelf import Shelf
 from mlbuild.shared.reapi_source import Source
+from mlbuild.shared.recent import Recent
 
 VOID = Spot(b"", 0)  # where an empty file is
 _BLOB = "blob"
@@ -55,7 +55,7 @@ class Loose:
     def forget(self, listing: Listing) -> None:
         """Forget where the files of a tree were."""
         for digest in listing.spots:
-            self._spots.forget(digest)
+            self._spots.drop(digest)
 
     def known(self, digest: Digest) -> Spot | None:
         """Return where a blob is as far as this process has seen."""
@@ -121,11 +121,11 @@ class Loose:
         spot = self._spot(digest)
         content = self._blobs.content(spot) if spot else None
         if spot is None or content is None:
-            self._spots.forget(digest)
+            self._spots.drop(digest)
             return None
         if digest_of(content) != digest:
             self._report(spot.name or digest.hash, content, f"is not {digest}")
-            self._spots.forget(digest)
+            self._spots.drop(digest)
             return None
         return content
 
@@ -140,5 +140,5 @@ class Loose:
             if not whole and spot is not None and os.path.lexists(to):
                 os.unlink(to)
         if not whole:
-            self._spots.forget(digest)
+            self._spots.drop(digest)
         return whole

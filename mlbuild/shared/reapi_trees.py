@@ -12,7 +12,6 @@ from mlbuild.shared.base import SharedTrouble
 from mlbuild.shared.entry import LISTING_LIMIT
 from mlbuild.shared.reapi_blobs import Blobs, Report, Wanted
 from mlbuild.shared.reapi_loose import VOID, Loose
-from mlbuild.shared.reapi_recent import Recent
 from mlbuild.shared.reapi_records import (
     INLINE,
     LIMIT,
@@ -31,6 +30,7 @@ from mlbuild.shared.reapi_records import (
 )
 from mlbuild.shared.reapi_shelf import Kept, Shelf
 from mlbuild.shared.reapi_source import Source
+from mlbuild.shared.recent import Recent
 
 EMPTY = digest_tree(Tree(()))
 _TREE = "tree"
@@ -147,7 +147,7 @@ class Trees:
         if found is None:
             return None
         if not self._write(found.listing, folder):
-            self._trees.forget(digest)
+            self._trees.drop(digest)
             self._loose.forget(found.listing)
             self._sent.discard(digest)
             self._broken.add(digest)

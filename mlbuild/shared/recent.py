@@ -1,31 +1,47 @@
-"""Recent: bytes by name that are kept at hand, as many as there is room for."""
+"""Recent: what was learned lately, as much of it as may stay in memory."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Recent:
-    """At most `room` bytes; what was not used for longest goes first."""
+class Recent(Generic[K, V]):
+    """Values by key, together no heavier than `room`; what was not used for longest goes first.
+
+    Safe for many threads at once.
+    """
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._door = Lock()
 
-    def keep(self, name: str, content: bytes) -> None:
-        """Keep `content`, unless it is too large by itself."""
-        self.drop(name)
-        self._held[name] = content
-        self._room -= len(content)
-        while self._room < 0:
-            _, oldest = self._held.popitem(last=False)
-            self._room += len(oldest)
+    def keep(self, key: K, value: V, *, weight: int) -> None:
+        """Remember `value`, which weighs so many bytes."""
+        with self._door:
+            self._drop(key)
+            self._held[key] = (value, weight)
+            self._room -= weight
+            while self._room < 0 and self._held:
+                self._drop(next(iter(self._held)))
 
-    def find(self, name: str) -> bytes | None:
-        """Return what is kept under `name`."""
-        content = self._held.get(name)
-        if content is not None:
-            self._held.move_to_end(name)
-        return content
+    def find(self, key: K) -> V | None:
+        """Return what is remembered; None when nothing is."""
+        with self._door:
+            if key not in self._held:
+                return None
+            self._held.move_to_end(key)
+            return self._held[key][0]
 
-    def drop(self, name: str) -> None:
-        """Forget what is kept under `name`."""
-        self._room += len(self._held.pop(name, b""))
+    def drop(self, key: K) -> None:
+        """Forget what is remembered."""
+        with self._door:
+            self._drop(key)
+
+    def _drop(self, key: K) -> None:
+        if key in self._held:
+            self._room += self._held.pop(key)[1]

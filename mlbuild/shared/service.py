@@ -260,18 +260,26 @@ class Service:
         return Pushed(key, kept)
 
     def _sent(self, key: str, shared: Shared) -> bool:
-        """Upload tree and log, then the result that names them; False when it is gone."""
+        """Upload tree and log, then the result that names them; False when it is gone.
+
+        Of some results only that they are is told: who needs their bytes makes them.
+        """
         store = self._store
         result, manifest = store.lookup(key), store.manifest(key)
         if result is None or manifest is None or not (result.hermetic and result.share):
             return False
+        if not self._remote.is_whole(key):
+            shared.publish(key, replace(result, log=None), manifest=manifest)
+            return True
         tree, place = store.tree(result.tree), store.place(result.tree)
         if tree is None or place is None:
             return False
         shared.send_tree(tree, place)
         if result.log is not None and (log := store.read(result.log)) is not None:
             shared.put(log)
-        shared.publish(key, result, manifest=manifest)
+        first = shared.publish(key, result, manifest=manifest)
+        if (first.tree, first.outputs) != (result.tree, result.outputs):
+            store.follow(key, first, ours=result)  # somebody was faster: from now on we use theirs
         return True
 
     def _finish_uploads(self) -> None:

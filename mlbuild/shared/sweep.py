@@ -98,9 +98,9 @@ def plan(
     """Choose what goes from a bucket: results older than `age` seconds, and what nobody needs.
 
     Results of other scopes than `main` stay for two weeks at most. Those in `main` whose keys are
-    in `used` are renewed when they have reached half of the age, and stay. `tell` hears how many results
-    have been read, of how many. Raises SharedTrouble, and HostError where a newer mlbuild has
-    written what this one cannot read.
+    in `used` are renewed when they have reached half of the age, and stay. `tell` hears how many
+    results have been read, of how many. Raises SharedTrouble, and HostError where a newer mlbuild
+    has written what this one cannot read.
     """
     found = Sweep(server_time(bucket))
     entries: list[Object] = []

@@ -180,12 +180,15 @@ class _Collection:
         """
         aside = self._store.private.name()
         try:
+            # What was used since the plan was made stays where it is. Only who begins to use it in
+            # this very moment may find it gone, and makes it anew.
+            if self._is_used(path, stamp):
+                self.removed.spared.append(path)
+                return False
             os.rename(path, aside)
         except FileNotFoundError:
             return False
-        found = os.lstat(aside)
-        linked = bool(stamp) and found.st_nlink > 1
-        if linked or max(found.st_mtime_ns, _mtime(stamp)) >= self._plan.since:
+        if self._is_used(aside, stamp):
             with suppress(FileExistsError):  # somebody made it anew
                 os.link(aside, path, follow_symlinks=False)
             files.remove(aside)
@@ -193,6 +196,12 @@ class _Collection:
             return False
         files.remove(aside)
         return True
+
+    def _is_used(self, path: str, stamp: str) -> bool:
+        """Say whether a file was touched since the plan was made, or others link to it."""
+        found = os.lstat(path)
+        linked = bool(stamp) and found.st_nlink > 1
+        return linked or max(found.st_mtime_ns, _mtime(stamp)) >= self._plan.since
 
 
 def _named(root: str) -> set[str]:

@@ -323,6 +323,11 @@ class DiskStore:
         with files.disk_errors(self.root), self.private.writing():
             return self._entries.publish(key, result, manifest=manifest)
 
+    def follow(self, key: str, first: Result, *, ours: Result) -> None:
+        """Let `first`, which all others have, stand for `key` where `ours` does."""
+        with files.disk_errors(self.root), self.private.writing():
+            self._entries.follow(key, first, ours=ours)
+
     def manifest(self, key: str) -> bytes | None:
         """Return the encoded Manifest of `key`; None when unknown or damaged."""
         with files.disk_errors(self.root):

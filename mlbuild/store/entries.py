@@ -76,6 +76,20 @@ class Entries:
         finally:
             files.remove(name)
 
+    def follow(self, key: str, first: Result, *, ours: Result) -> None:
+        """Let `first`, which all others have, stand for `key`; keep `ours` beside it."""
+        path = self.path(key)
+        if self._read(path) != ours:
+            return
+        mine, theirs = self._private.name(), self._private.name()
+        files.write_new(mine, encode(ours), mode=0o600)
+        files.write_new(theirs, encode(first), mode=0o600)
+        try:
+            self._keep_alternate(mine, path, ours, kept=first)
+            self._private.settle(theirs, path)
+        finally:
+            files.remove(mine)
+
     def _keep_alternate(self, name: str, path: str, result: Result, *, kept: Result) -> None:
         """Keep a result that differs in what it made from all that are known."""
         known = kept

@@ -211,9 +211,10 @@ def plan_without(found: Survey, keys: Iterable[str], *, now: int) -> Plan:
 
     A build that uses them at this moment makes them anew.
     """
-    choice = _Choice(found, horizon=now, now=now)
+    since = now + 1  # who asks has just looked at them himself, within one tick of the clock
+    choice = _Choice(found, horizon=since, now=now)
     choice.garbage()
-    choice.plan = Plan(before=found.size, since=now)  # other garbage is not what was asked for
+    choice.plan = Plan(before=found.size, since=since)  # other garbage is not what was asked for
     wanted = set(keys)
     for path in choice.paths():
         if os.path.basename(path) in wanted:

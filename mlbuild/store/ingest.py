@@ -200,7 +200,7 @@ class _Walk:
 
 
 def seal_files(folder: str, tree: Tree, *, blobs: Blobs) -> None:
-    """Seal the files of `tree`, which lie in `folder` with the right bytes, and put them into cas."""
+    """Seal the files of `tree`, whose bytes in `folder` are right, and put them into cas."""
     for entry, digest in tree.files():
         path, executable = f"{folder}/{entry.path}", entry.kind is Kind.EXECUTABLE
         fd = os.open(path, files.READ)

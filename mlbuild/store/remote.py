@@ -2,7 +2,8 @@
 
 ```
 <root>/far/ab/<key>.<id>   Results whose bytes are there, so that the next build need not ask
-      /uploads/<id>/<key>  empty: the local result of the key is to be uploaded
+      /uploads/<id>/<key>  the local result of the key is to be uploaded: empty, or "result" where
+                           its bytes are not
 ```
 
 A file below `uploads` goes when the result is in the shared cache, not before: whatever is killed,
@@ -22,6 +23,7 @@ from mlbuild.store import files
 
 _LENGTH = 16  # digits of an id
 _REST = 300 * 10**9  # ns
+_BARE = b"result"
 
 
 class Remote:
@@ -55,16 +57,20 @@ class Remote:
     def _path(self, key: str) -> str:
         return f"{self._far}/{key[:2]}/{key}.{self._trust}"
 
-    def enqueue(self, key: str) -> None:
-        """Note that the local result of `key` is to be uploaded."""
+    def enqueue(self, key: str, *, whole: bool) -> None:
+        """Note that the local result of `key` is to be uploaded, and its bytes if `whole`."""
         path = f"{self.queue}/{key}"
         try:
-            files.write_new(path, b"", mode=0o600)
+            files.write_new(path, b"" if whole else _BARE, mode=0o600)
         except FileNotFoundError:
             os.makedirs(self.queue, 0o700, exist_ok=True)
-            self.enqueue(key)
+            self.enqueue(key, whole=whole)
         except FileExistsError:
             return
+
+    def is_whole(self, key: str) -> bool:
+        """Say whether the bytes of a queued result are to be uploaded too."""
+        return files.read_file(f"{self.queue}/{key}") != _BARE
 
     def dequeue(self, key: str) -> None:
         """Note that there is nothing more to upload for `key`."""

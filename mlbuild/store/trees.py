@@ -147,9 +147,10 @@ class Trees:
         while True:
             try:
                 os.rename(folder, place)
-            except FileNotFoundError:
+            except FileNotFoundError:  # the first of its shard
+                os.lstat(folder)  # else this would go on for ever
                 os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
-                os.rename(folder, place)
+                continue
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise

@@ -27,7 +27,7 @@ def error_lines(error: MlbuildError, place: Place) -> list[str]:
     paint = place.paint
     lines = [f"{paint('red bold', 'error')}: {paint('bold', clean(error.message))}"]
     if error.span is not None:
-        lines += _excerpt(error.span, place)
+        lines += _excerpt(error.span, place, error.source)
     lines += hint_lines(error.hints, paint)
     lines += [f"{paint('blue', 'note')}: {clean(note)}" for note in error.notes]
     return lines
@@ -72,12 +72,16 @@ def _quoted(label: str) -> str:
     return "'" + label.replace("'", "'\\''") + "'"
 
 
-def _excerpt(span: Span, place: Place) -> list[str]:
+def _excerpt(span: Span, place: Place, source: str) -> list[str]:
     """Return the place and, where its text can be read, the line with carets under the word."""
     paint, number = place.paint, str(span.line)
     margin = " " * len(number)
     lines = [f"{margin}{paint('blue', '-->')} {clean(str(span))}"]
-    text = _line(os.path.join(place.root, span.path), span.line) if place.root else None
+    text: str | None = None
+    if source:
+        text = source.split("\n")[span.line - 1]
+    elif place.root:
+        text = _line(os.path.join(place.root, span.path), span.line)
     if text is None:
         return lines
     bar = paint("blue", "|")

@@ -53,9 +53,7 @@ def _zip(
         yield Difference(path, "name", where, what)
     mine = {_below(entry.filename, top): entry for entry in ours}
     other = {_below(entry.filename, other_top): entry for entry in theirs}
-    yield from _presence(path, where, set(mine), set(other))
-    if list(mine) != list(other) and set(mine) == set(other):
-        yield Difference(path, "order", where, "its members stand in another order")
+    yield from _listing(path, where, list(mine), list(other))
     for name, entry in mine.items():
         twin = other.get(name)
         if twin is None:
@@ -147,9 +145,7 @@ def _tar(
 ) -> Iterator[Difference]:
     mine = {entry.name: entry for entry in one.getmembers()}
     other = {entry.name: entry for entry in two.getmembers()}
-    yield from _presence(path, where, set(mine), set(other))
-    if list(mine) != list(other) and set(mine) == set(other):
-        yield Difference(path, "order", where, "its members stand in another order")
+    yield from _listing(path, where, list(mine), list(other))
     for name, entry in mine.items():
         twin = other.get(name)
         if twin is None:
@@ -169,10 +165,13 @@ def _tar(
                 yield from inner(path, place, *pair)
 
 
-def _presence(path: str, where: str, ours: set[str], theirs: set[str]) -> Iterator[Difference]:
-    for name in sorted(ours ^ theirs):
+def _listing(path: str, where: str, ours: list[str], theirs: list[str]) -> Iterator[Difference]:
+    """Yield how the names of the members differ, and their order where the names are the same."""
+    for name in sorted(set(ours) ^ set(theirs)):
         kind, what = ("missing", "it is gone") if name in ours else ("extra", "it is new")
         yield Difference(path, kind, within(where, _member(name)), what)
+    if ours != theirs and set(ours) == set(theirs):
+        yield Difference(path, "order", where, "its members stand in another order")
 
 
 def pickle_differences(path: str, where: str, kept: Content, fresh: Content) -> list[Difference]:

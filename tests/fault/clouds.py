@@ -16,7 +16,7 @@ from mlbuild.shared.base import Object, SharedTrouble
 from mlbuild.shared.bucket_cache import BucketCache
 from mlbuild.shared.entry import Signer
 from mlbuild.shared.fields import field as framed
-from mlbuild.shared.fields import number, sealed
+from mlbuild.shared.fields import number, sealed, wrapped
 from mlbuild.shared.listing import decode_listing
 from mlbuild.shared.signing import Judge
 
@@ -172,12 +172,12 @@ class Cloud:
         signed = now.signatures if signatures is None else signatures
         parts = [
             framed(results.encode(now.result) if result is None else result),
+            framed(told),
             framed(now.listing if listing is None else listing),
-            framed(number(len(told)) + b"\0" + told),
             number(len(signed)),
         ]
         parts += [framed(name.encode()) + framed(it) for name, it in signed]
-        self.entry = sealed(b"".join(parts), magic=entries.MAGIC)
+        self.entry = wrapped(b"".join(parts), magic=entries.MAGIC)
 
     def forge_tree(self, content: bytes, **changes: object) -> None:
         """Let the entry be of the tree with these bytes, whatever they are."""

@@ -134,6 +134,7 @@ def test_a_killed_collection_is_finished_by_the_next(tmp_path: Path) -> None:
 def test_builds_and_collections_at_once_lose_nothing(tmp_path: Path) -> None:
     root = str(tmp_path / "store")
     until = time.monotonic() + 3
+    long_ago = time.time() - 2 * GRACE / 1e9
     builds = [{"f": BYTES[3] + b"%d" % at, "g": b"g", "h": BYTES[at % 5]} for at in range(6)]
 
     def build() -> None:
@@ -144,22 +145,21 @@ def test_builds_and_collections_at_once_lose_nothing(tmp_path: Path) -> None:
                     assert holds(store, key, files), "lost while it was in use"
 
     def gather() -> None:
-        taken = 0
         while time.monotonic() < until:
             with open_store(root) as store:
-                now = now_of(store)
-                # Without any grace: only the leases hold what the builds use.
-                choice = plan(survey(root), Limits(size=0), now=now, grace=0)
-                taken += collect(store, choice).results
-        assert taken > 0
+                collect(store, plan(survey(root), Limits(size=0), now=now_of(store)))
 
-    open_store(root).close()
+    with open_store(root) as store:
+        old = [publish(store, at, {"old": b"%d" % at}) for at in range(1000, 1200)]
+        for key in old:  # which nobody has used for a long time
+            os.utime(f"{root}/ac/{key[:2]}/{key}", (long_ago, long_ago))
     pids = [_fork(build), _fork(build), _fork(gather), _fork(gather)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
     assert codes == [0, 0, 0, 0]
     with open_store(root) as store:
         assert store.verify().damaged == []
+        assert not any(store.lookup(key) for key in old)
 
 
 def _fork(act: Callable[[], None]) -> int:

@@ -23,7 +23,7 @@ from mlbuild.core.tree import Entry, Kind
 from mlbuild.shared import entry as entries
 from mlbuild.shared.base import SharedTrouble
 from mlbuild.shared.entry import message_of
-from mlbuild.shared.fields import field, number, sealed
+from mlbuild.shared.fields import Fields, field, number, sealed, wrapped
 from mlbuild.shared.layout import place_of
 from mlbuild.shared.listing import MAGIC as LISTING
 from mlbuild.shared.listing import PIECE_LIMIT, Listing, decode_listing, encode_listing
@@ -140,8 +140,8 @@ def with_body(change: Callable[[bytes], bytes]) -> Lie:
     """Change the body of the entry, and let its checksum be right again."""
 
     def lie(cloud: Cloud) -> None:
-        body = cloud.entry[len(entries.MAGIC) + 65 :]
-        cloud.entry = sealed(change(body), magic=entries.MAGIC)
+        body = Fields.wrapped(cloud.entry, magic=entries.MAGIC, limit=entries.LIMIT)
+        cloud.entry = wrapped(change(body.take(body.left())), magic=entries.MAGIC)
 
     return lie
 

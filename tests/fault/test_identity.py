@@ -51,7 +51,8 @@ def reference(place: Path) -> tuple[Keys, dict[str, str]]:
     """Return the keys and the trees of the sources, built in the usual way."""
     build = subject(place / "reference")
     found = keys(build)
-    assert len(found) == 5  # an environment and its lock, `made`, `subject`, `other`
+    # an environment: probe, lock, install, its one wheel; `made`, `subject`, `other`
+    assert len(found) == 7
     return found, trees(build)
 
 

@@ -3,7 +3,9 @@
 A case is one text file. A line `=== PATH` begins a file of the workspace, `=== $ mlbuild WORDS`
 what the command is expected to say on stderr, and `=== exit N` ends it. `=== PATH (python)` begins
 a Python expression for the bytes of a file that no text editor writes; `=== PATH (fifo)`,
-`(folder)` and `(link TO)` make what they say. Above all that stand words for the reader.
+`(folder)` and `(link TO)` make what they say. `=== NAME (commit)` commits what stands above it and
+tags it, `=== NAME (repository)` makes one without a commit. Above all that stand words for the
+reader.
 """
 
 import os
@@ -11,6 +13,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.repositories import Repository
 
 FOLDER = os.path.join(os.path.dirname(__file__), "errors")
 _MARK = re.compile(r"^=== (.*)\n", re.MULTILINE)
@@ -40,6 +45,11 @@ class Case:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             if kind == "fifo":
                 os.mkfifo(place)
+            elif kind in {"commit", "repository"}:
+                repository = Repository(Path(root))
+                if kind == "commit":
+                    repository.commit(path)
+                    repository.git("tag", path)
             elif kind == "folder":
                 os.makedirs(place)
             elif kind == "link":

@@ -81,10 +81,14 @@ def test_what_a_build_refuses_is_among_the_problems(
     assert not case.code or f": {refused}\n" in shown.out + shown.err
 
 
-@pytest.mark.parametrize("example", sorted(os.listdir(REPOSITORY / "examples")))
+@pytest.mark.parametrize(
+    "example", sorted(path.name for path in (REPOSITORY / "examples").iterdir() if path.is_dir())
+)
 def test_the_examples_are_clean(build: Build, example: str) -> None:
     ignored = shutil.ignore_patterns("mlbuild-out", ".mlbuild")
     shutil.copytree(REPOSITORY / "examples" / example, build.root / example, ignore=ignored)
+    if example == "lenet_container":
+        (build.root / example / "image.tar").touch()  # `make` brings it
 
     done = build.run("-C", example, "check", "--strict")
 

@@ -1,6 +1,7 @@
 """Images as environments: what runs in them gives the same in the sandbox and in Docker."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from uv import find_uv_bin
 
 from mlbuild.exec.bubblewrap import Bubblewrap
-from tests import docker
+from tests import docker, ssh
 from tests.docker import Registry
 from tests.harness import REPOSITORY, Build
 
@@ -70,6 +71,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def ssh_host(engine: docker.Engine, tmp_path: Path) -> Iterator[ssh.Host]:
+    """Return a host where `docker` talks to the engine."""
+    yield from ssh.server(tmp_path / "ssh", variables=(f"DOCKER_HOST={engine.address}",))
+
+
+@pytest.fixture
 def workspace(build: Build, image: Path) -> Build:
     build.file("BUILD.ml", RULES).file("sums.py", SCRIPT)
     (build.root / "image.tar").hardlink_to(image)
@@ -112,6 +119,19 @@ def test_who_runs_an_action_is_no_part_of_its_key(workspace: Build, engine: dock
     shutil.rmtree(workspace.root / ".mlbuild")
 
     assert workspace("//...").ran == []
+
+
+def test_an_engine_of_this_host_may_be_reached_over_ssh(
+    workspace: Build, engine: docker.Engine, ssh_host: ssh.Host
+) -> None:
+    workspace.env["PATH"] = f"{ssh_host.bin}:{os.environ['PATH']}"
+    workspace.env["DOCKER_HOST"] = f"ssh://{ssh_host.address}"
+    workspace.flags = ["--executor", "docker"]
+
+    workspace("//:sums", "--events", "events.jsonl")
+
+    assert ran_by(workspace, "//:sums") == "docker"
+    assert engine.containers() == []
 
 
 def test_docker_that_was_asked_for_and_does_not_answer_is_an_error(workspace: Build) -> None:

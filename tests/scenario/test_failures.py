@@ -232,9 +232,10 @@ def test_two_processes_run_an_action_once(build: Build) -> None:
 
 
 def test_a_source_that_changes_while_it_is_used_voids_the_result(build: Build) -> None:
-    build.file("slow.in", "1").genrule("slow", "sleep 2; cat", "slow.in")
+    nap = f"sleep 2.{os.getpid()}"
+    build.file("slow.in", "1").genrule("slow", f"{nap}; cat", "slow.in")
     started = build.start("//:slow")
-    _wait_for(lambda: "sleep 2" in _processes())
+    _wait_for(lambda: f"\n{nap}\n" in _processes())
 
     build.file("slow.in", "2")
     _, stderr = started.communicate(timeout=60)

@@ -15,11 +15,20 @@ from pathlib import Path
 import pytest
 
 from tests.harness import REPOSITORY, Build
+from tests.keys.subject import lock, wheel
 from tests.proxy import Fault, of, proxy
 from tests.reapi_servers import CacheServer
 from tests.servers import ObjectServer
 
 SECONDS = 30.0  # patience with a busy machine
+SCRIPTED = """
+python_environment(name = "env", lock = "requirements.lock")
+process(name = "it", script = "it.py", environment = ":env", outs = ["out"])
+"""
+SCRIPT = """
+import os, tiny
+open(os.path.join(os.environ["MLBUILD_OUT"], "out"), "w").write(str(tiny.VALUE))
+"""
 LARGE = 100_000  # bytes of an output that does not travel with its entry
 
 
@@ -249,6 +258,69 @@ def test_a_target_decides_who_keeps_its_results(first: Build, folder: Path) -> N
     assert first("//...").ran == ["//:nobodys"]
 
 
+def test_environments_are_known_to_all_and_installed_where_they_are_needed(
+    first: Build, tmp_path: Path
+) -> None:
+    pinned = lock("1.0", wheel(tmp_path / "wheels", "1.0", "VALUE = 1\n"))
+    first.env = {"UV_FIND_LINKS": str(tmp_path / "wheels"), "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
+    first.file("BUILD.ml", SCRIPTED).file("requirements.lock", pinned).file("it.py", SCRIPT)
+    first("//:it")
+    second = another(first)
+
+    assert second("//:it").report["ran"] == []
+    assert second.output("it/out") == "1"
+    assert not list(second.cache.rglob("tiny.py"))
+
+    second.edit("it.py", "VALUE", "VALUE + 1")
+    assert second("//:it").ran == ["//:env", "//:it"]
+    assert second.output("it/out") == "2"
+
+
+def test_a_rule_says_who_keeps_results_unless_the_target_does(first: Build, folder: Path) -> None:
+    first.file(
+        "defs.bzl",
+        """
+def _note(ctx):
+    out = ctx.file("note.txt")
+    ctx.run(argv = ["/bin/sh", "-c", "echo > $0", out], cache = "local")
+    return struct(files = [out])
+
+note = rule(implementation = _note)
+""",
+    )
+    first.file(
+        "BUILD.ml",
+        'load("//:defs.bzl", "note")\nnote(name = "a")\nnote(name = "b", cache = "shared")\n',
+    )
+    first("//:a")
+    assert objects(folder, "ac") == []
+
+    first("--rerun", "//:b")
+
+    assert len(objects(folder, "ac")) == 1
+
+
+def test_a_word_that_says_nothing_of_who_keeps_results_is_refused(first: Build) -> None:
+    first.genrule("a", "cat")
+    first.edit("BUILD.ml", 'name = "a"', 'name = "a", cache = "lokal"')
+
+    done = first.run("build", "//:a")
+
+    assert done.code == 2
+    assert 'attribute `cache` cannot be "lokal"' in done.stderr
+    assert "did you mean `local`?" in done.stderr
+
+
+def test_what_nobody_keeps_says_so_in_a_dry_run(first: Build) -> None:
+    first.genrule("a", "cat")
+    first.edit("BUILD.ml", 'name = "a"', 'name = "a", cache = "off"')
+    first("//:a")
+
+    done = first.run("build", "--dry-run", "//:a")
+
+    assert "would run //:a  genrule  its results are not kept" in done.stdout
+
+
 def test_what_ran_without_a_sandbox_is_not_shared(first: Build, folder: Path) -> None:
     first.genrule("a", "cat")
 
@@ -434,6 +506,15 @@ def couriers(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
+def has_ended(pid: int) -> bool:
+    """Say whether a process has ended, whoever has yet to take note of that."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
 def test_a_courier_killed_while_it_looks_leaves_a_build_without_a_shared_cache(
     build: Build,
 ) -> None:
@@ -506,7 +587,7 @@ def test_no_courier_outlives_a_killed_build(build: Build) -> None:
         process.kill()
         process.communicate(timeout=SECONDS)
 
-        until(lambda: not Path(f"/proc/{courier}/cmdline").exists(), "the end of the courier")
+        until(lambda: has_ended(courier), "the end of the courier")
     build.flags = []
     assert build("//:c1").ran == ["//:c0", "//:c1"]
 
@@ -557,3 +638,7 @@ def test_two_machines_that_publish_one_key_at_once_both_end_well(first: Build) -
     assert fetched.ran == []
     made = {first.output("dice/dice.txt"), second.output("dice/dice.txt")}
     assert third.output("dice/dice.txt") in made
+    for late in (first, second):
+        shutil.rmtree(late.root / ".mlbuild")
+        assert late("//:dice").ran == []
+        assert late.output("dice/dice.txt") == third.output("dice/dice.txt")

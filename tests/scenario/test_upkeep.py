@@ -316,10 +316,12 @@ def test_collecting_the_shared_cache_says_the_same_before_and_after(
             os.utime(path, (time.time() - 100 * DAY,) * 2)
 
     words = ("gc", "--remote", "--max-age", "90 days", "--grace", "0 d")
-    said = cache(here, *words, "--dry-run")
-    did = cache(here, *words)
+    used = cache(here, *words, "--dry-run")
+    said = cache(there, *words, "--dry-run")
+    did = cache(there, *words)
 
     assert (young["results"], young["kept"]) == (0, 2)
+    assert (used["results"], used["renewed"]) == (0, 2)
     assert {**said, "dry_run": False} == did
     assert did["results"] == 2
     assert there.run("cache", "pull", ":b").code == 2

@@ -25,6 +25,7 @@ class FakeFar:
     asked: list[str] = field(default_factory=list)
     brought: list[str] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)  # pushed without their bytes
 
     def listen(self, search: Fetch, ears: Ears) -> None:
         self.search, self.ears = search, ears
@@ -44,8 +45,8 @@ class FakeFar:
         self.brought.append(key)
         return self.alive
 
-    def push(self, key: str) -> None:
-        self.pushed.append(key)
+    def push(self, key: str, *, whole: bool) -> None:
+        (self.pushed if whole else self.bare).append(key)
 
     def hear(self) -> None:
         pass
@@ -195,6 +196,18 @@ def test_without_anybody_to_ask_nothing_is_looked_for(far: FakeFar, fetch: Fetch
     assert list(fetch.news()) == [Unknown("//:b", "key b")]
 
 
+def test_inputs_that_nobody_can_bring_are_lost_and_not_here(far: FakeFar, fetch: Fetch) -> None:
+    for name in ("a", "b"):
+        look(fetch, name)
+        fetch.found(f"key {name}", RESULT)
+    list(fetch.news())
+    far.alive = False
+
+    assert fetch.bring("//:user", "key user", makers=["//:a", "//:b"])
+
+    assert list(fetch.news()) == [Gone("//:user", "key user", frozenset({"//:a", "//:b"}))]
+
+
 def test_a_dry_run_brings_nothing(far: FakeFar) -> None:
     fetch = Fetch(far, ears=Deaf(), dry_run=True, emit=lambda _: None)  # type: ignore[arg-type]
 
@@ -219,6 +232,27 @@ def test_only_what_others_may_have_is_sent(
     fetch.push(action("a"), "key a", result=result)
 
     assert far.pushed == (["key a"] if sent else [])
+
+
+def test_bytes_that_nobody_shares_are_made_by_who_needs_them(
+    far: FakeFar, fetch: Fetch, events: list[Event]
+) -> None:
+    maker = action("a", cache="result")
+    fetch.push(maker, "key a", result=RESULT)
+    fetch.look(maker, "key a", manifest=b"facts", wanted=False)
+    fetch.found("key a", RESULT)
+
+    waits = fetch.bring("//:b", "key b", makers=["//:a"])
+
+    assert waits
+    assert list(fetch.news()) == [
+        Known("//:a", "key a", RESULT, "shared"),
+        Gone("//:b", "key b", frozenset({"//:a"})),
+    ]
+    assert far.bare == ["key a"]
+    assert far.brought == []
+    assert events == []
+    assert not fetch.look(maker, "key a", manifest=b"facts", wanted=True)
 
 
 def test_the_target_decides_whether_it_is_shared(far: FakeFar, fetch: Fetch) -> None:

@@ -144,7 +144,7 @@ def test_build_output_declares_the_same_again(graph: Graph) -> None:
             "json",
             """[{"label": "//m:t", "rule": "filegroup", "location": "m/BUILD.ml:1:1", \
 "macros": [], "attributes": {"srcs": []}, "visibility": ["//visibility:public"], \
-"tags": ["x"], "licenses": []}]""",
+"tags": ["x"], "licenses": [], "cache": ""}]""",
         ),
     ],
 )

@@ -64,7 +64,8 @@ def test_a_damaged_memory_is_dropped(tmp_path: Path) -> None:
 
 def test_an_upload_is_queued_until_it_is_done(tmp_path: Path) -> None:
     for key in ("b" * 64, "a" * 64, "b" * 64):
-        remote(tmp_path).enqueue(key)
+        remote(tmp_path).enqueue(key, whole=key[0] == "a")
+    assert [remote(tmp_path).is_whole(key * 64) for key in "ab"] == [True, False]
     assert remote(tmp_path).queued() == ["a" * 64, "b" * 64]
     assert remote(tmp_path, "file:///other").queued() == []
 

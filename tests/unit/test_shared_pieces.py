@@ -245,20 +245,20 @@ def test_a_memo_that_is_damaged_or_cannot_be_kept_only_costs_time(tmp_path: Path
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
-    recent = Recent(10)
-    recent.keep("a", b"aaaa")
-    recent.keep("b", b"bbbb")
+    recent: Recent[str, bytes] = Recent(10)
+    recent.keep("a", b"aaaa", weight=4)
+    recent.keep("b", b"bbbb", weight=4)
     assert recent.find("a") == b"aaaa"
 
-    recent.keep("c", b"cccc")
-    recent.keep("c", b"ccc")
-    recent.keep("huge", b"h" * 11)
+    recent.keep("c", b"cccc", weight=4)
+    recent.keep("c", b"ccc", weight=3)
+    recent.keep("huge", b"h" * 11, weight=11)
 
     assert recent.find("huge") is None
-    recent.keep("d", b"d" * 10)
+    recent.keep("d", b"d" * 10, weight=10)
     assert recent.find("d") == b"d" * 10
     assert recent.find("a") is None
     recent.drop("d")
     recent.drop("d")
-    recent.keep("e", b"e" * 10)
+    recent.keep("e", b"e" * 10, weight=10)
     assert recent.find("e") == b"e" * 10

@@ -213,6 +213,71 @@ def test_a_source_that_is_too_young_is_not_trusted(build: Build) -> None:
     assert not any(answer.at_once for answer in answers)
 
 
+def test_a_folder_that_took_the_place_of_another_during_the_build_is_not_trusted(
+    build: Build,
+) -> None:
+    go, begun = build.root.parent / "go", build.root.parent / "begun"
+    build.file("data/in.txt", "old\n").file("other/in.txt", "new\n")
+    build.genrule("copy", "cat", "data/in.txt")
+    build.genrule(
+        "slow", f"(touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done; cat)", ":copy"
+    )
+    settle(build.root)
+    process = build.start("build", "--executor", "process", "//:slow")
+    while not begun.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+    (build.root / "data").rename(build.root / "was")
+    (build.root / "other").rename(build.root / "data")  # its file is older than the build
+    go.touch()
+    process.communicate()
+    ask(build, "build", "--executor", "process", "//:slow")
+
+    assert build.output("slow/slow.txt") == "new\n"
+
+
+def test_a_file_that_came_during_the_build_is_not_overlooked(build: Build) -> None:
+    go, begun = build.root.parent / "go", build.root.parent / "begun"
+    build.file("data/old.csv", "old\n").file(
+        "data/BUILD.ml",
+        'genrule(name = "all", srcs = glob(["*.csv"]), outs = ["all.txt"], '
+        f'cmd = "cat $(SRCS) > $@; touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done")\n',
+    )
+    settle(build.root)
+    process = build.start("build", "--executor", "process", "//data:all")
+    while not begun.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+    build.file("data/new.csv", "new\n")
+    go.touch()
+    process.communicate()
+    ask(build, "build", "--executor", "process", "//data:all")
+
+    assert build.output("data/all/all.txt") == "new\nold\n"
+
+
+def test_a_package_that_took_the_place_of_another_while_it_was_read_is_not_trusted(
+    build: Build,
+) -> None:
+    slow = "def slow():\n    found = 0\n    for n in range(600000):\n        found += n % 7\n"
+    for folder, word in (("a", "old"), ("other", "new")):
+        build.file(f"{folder}/BUILD.ml", 'print("it is read")\n')
+        build.genrule("it", f"(cat; echo {word})", package=folder)
+    build.file("b/slow.bzl", slow).file("b/BUILD.ml", 'load("slow.bzl", "slow")\nslow()\n')
+    build.genrule("it", "cat", package="b")
+    settle(build.root)
+    process = build.start("build", "//a:it", "//b:it")
+    assert process.stderr is not None
+    process.stderr.readline()
+
+    (build.root / "a").rename(build.root / "was")
+    (build.root / "other").rename(build.root / "a")  # its BUILD.ml is older than the build
+    process.communicate()
+    ask(build, "build", "//a:it", "//b:it")
+
+    assert build.output("a/it/it.txt") == "new\n"
+
+
 def test_deleted_outputs_come_back_with_the_answer(built: Build) -> None:
     for path in ("mlbuild-out/up", "mlbuild-out/pkg/count"):
         (built.root / path).unlink()

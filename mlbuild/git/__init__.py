@@ -1,0 +1,1 @@
+"""Git: what differs between two commits, and what follows from that."""
