@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,8 @@ class Host:
         master = ["ssh", "-F", f"{self.folder}/config", "-O", "exit", "-p", str(self.port)]
         subprocess.run([*master, "root@127.0.0.1"], check=False, capture_output=True)
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait()
             self._process = None
 
