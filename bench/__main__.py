@@ -25,6 +25,7 @@ from bench import (
     reapi,
     restore,
     shared,
+    slurm,
     startup,
 )
 from bench.measure import Bench, Figure, wipe, write
@@ -42,6 +43,7 @@ MEASURES = {
     "docker": docker.figures,
     "shared": shared.figures,
     "elsewhere": elsewhere.figures,
+    "slurm": slurm.figures,
     "reapi": reapi.figures,
     "affected": affected.figures,
     "hooks": hooks.figures,

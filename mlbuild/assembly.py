@@ -13,14 +13,14 @@ from mlbuild.config import Config, settings_files
 from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Run
 from mlbuild.core.event import BuildFinished, Event
-from mlbuild.core.gpus import parse_wish
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.delivery import Delivery
-from mlbuild.errors import HostError
+from mlbuild.demands import asks, unmet
 from mlbuild.exec.base import Away, Executor, Tool
 from mlbuild.exec.gpus import Gpus
 from mlbuild.exec.host import platform_id
+from mlbuild.exec.room import Room, Roomy, here
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.exec.view import on_host
 from mlbuild.far import Far, Moved
@@ -244,15 +244,8 @@ class Assembly:
         those on the disk: for dry runs. Raises HostError, before anything runs, for what this host
         cannot give to an action.
         """
-        memory = _host_memory() if self._away is None else sys.maxsize  # that machine says no
-        for action in plan.actions:
-            if isinstance(action.does, Run) and action.does.memory > memory:
-                raise HostError(
-                    f"`{action.owner}` asks for {action.does.memory >> 20} MiB of memory, "
-                    f"and this host has {memory >> 20} MiB"
-                )
         if not request.dry_run:
-            self._require_gpus(plan, request)
+            self._require(plan, request)
         wanted = {path for label in plan.requested for path in plan.targets[label].outputs} | near
         on_gpus = any(isinstance(one.does, Run) and one.does.gpus for one in plan.actions)
         settings = Settings(
@@ -263,7 +256,7 @@ class Assembly:
             wanted=frozenset(wanted),
             platform=platform_id(),
             salt=self._config.salt,
-            memory=memory,
+            memory=sys.maxsize if self._away else self._room().memory,
             gpus=self._gpu_count() if on_gpus and not request.dry_run else 0,
         )
         emit = (lambda _: None) if quiet else self._emit
@@ -284,33 +277,31 @@ class Assembly:
         """Return how many GPUs actions may have together; elsewhere they queue for them there."""
         return len(self._gpus.found) if self._away is None else sys.maxsize
 
-    def _require_gpus(self, plan: Plan, request: Request) -> None:
-        """Make sure that there are the GPUs of all actions that will have to run.
+    def _room(self) -> Room:
+        """Return what this host has besides GPUs."""
+        return here(self._store.root)
 
-        Those whose results are known need none: a laptop uses what a server trained.
+    def _require(self, plan: Plan, request: Request) -> None:
+        """Make sure that there is what all actions ask for that will have to run.
+
+        Those whose results are known need nothing: a laptop uses what a server trained.
         """
-        asking = [one for one in plan.actions if isinstance(one.does, Run) and one.does.gpus]
-        if asking and self._away is not None:  # it is not asked in vain
-            dry = replace(request, dry_run=True)
-            would = self.schedule(plan, dry, quiet=True).would_run
-            asking = [one for one in asking if one.id in would]
-        lacking = {
-            action.id: f"`{action.owner}` needs {wish}, and {lack}"
-            for action in asking
-            if isinstance(action.does, Run)
-            for wish in [parse_wish(action.does.gpus)]
-            for alike in [action.does.determinism == "bitwise"]
-            if (lack := self._gpus.lack(wish, alike=alike))
-        }
-        if not lacking:
-            return
+        asking = [one for one in plan.actions if asks(one)]
+        room: Callable[[], Room] | None = self._room
+        if self._away is not None:
+            room = self._away.room if isinstance(self._away, Roomy) else None
+            asking = self._to_run(asking, plan, request)  # it is not asked in vain
+        lacking = unmet(asking, gpus=self._gpus, room=room)
+        asking = [one for one in asking if one.id in lacking]
+        for action in self._to_run(asking, plan, request):
+            raise lacking[action.id]
+
+    def _to_run(self, actions: list[Action], plan: Plan, request: Request) -> list[Action]:
+        """Return those of `actions` whose results are not known."""
+        if not actions:
+            return []
         would = self.schedule(plan, replace(request, dry_run=True), quiet=True).would_run
-        for id_, message in lacking.items():
-            if id_ in would:
-                raise HostError(
-                    message,
-                    hints=("build it where there is one: its result serves here too",),
-                )
+        return [one for one in actions if one.id in would]
 
     def host(self, *, logs: bool, keeps_failed: bool = False) -> Host:
         """Return what this host lends to actions; with `logs`, ready to run some."""
@@ -416,7 +407,3 @@ class Assembly:
             for action in ran
             for result in [outcome.results.get(action.id)]
         )
-
-
-def _host_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlbuild.core.limits import AUTO
 from mlbuild.errors import InputError, did_you_mean
+from mlbuild.places import CHOICE, described, offered, settled
 from mlbuild.settings import EXECUTORS, SETTINGS, Value, coerced, listed
 from mlbuild.settings_file import (
     NamedExecutor,
@@ -52,6 +53,7 @@ class Config:
     executors: Mapping[str, NamedExecutor] = field(default_factory=dict)
     words: Mapping[str, Value] = field(default_factory=dict)  # what the command line sets, by key
     defines: Mapping[str, str] = field(default_factory=dict)  # the flags for `select` that it sets
+    root: str = ""  # absolute: of the workspace
 
     def with_files(self, root: str, ours: Mapping[str, bytes]) -> "Config":
         """Return the settings of the same words, had the workspace's own files these contents.
@@ -75,12 +77,24 @@ class Config:
     def invitation(self) -> str:
         """What to say of an offer that waits for an answer; "" when there is nothing to answer.
 
-        A user who named a shared cache, or wants none, has answered.
+        A user who named a shared cache, or wants none, has answered; so has one who named an
+        executor.
         """
-        if self.offer is None or self.accepted or not (self.sharing.read or self.sharing.may_write):
+        if self.offer is None or self.accepted:
             return ""
+        shares = self.sharing.read or self.sharing.may_write
         first = "cache.url" if "cache.url" in self.offer.values else "cache.trusted_keys"
-        return self.offer.line if self.origin(first) == "default" else ""
+        waits = [
+            key
+            for key, counts in ((first, shares), (CHOICE, True))
+            if key in self.offer.values and counts and self._is_open(key)
+        ]
+        return self.offer.line(waits) if waits else ""
+
+    def _is_open(self, key: str) -> bool:
+        """Say whether nothing but files, or nobody, has set what is offered."""
+        origin = self.origin(key)
+        return origin == "default" or (key == CHOICE and origin.startswith("/"))
 
     def caller_env(self, patterns: tuple[str, ...]) -> Mapping[str, str]:
         """Return the caller's variables that `patterns` name."""
@@ -110,13 +124,14 @@ def process_environment() -> Mapping[str, str]:
 
 
 def caller_env(patterns: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of `environ` that a pattern names: `HTTPS_PROXY`, `UV_*`; sorted."""
-    whole = {pattern for pattern in patterns if not pattern.endswith("*")}
-    starts = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+    """Return the variables of `environ` that a pattern names: `TOKEN`, `UV_*`, `*_PROXY`; sorted."""
+    whole = {pattern for pattern in patterns if "*" not in pattern}
+    parted = [pattern.partition("*")[::2] for pattern in patterns if "*" in pattern]
     return {
         name: environ[name]
         for name in sorted(environ)
-        if name in whole or (starts and name.startswith(starts))
+        if name in whole
+        or any(name.startswith(first) and name.endswith(last) for first, last in parted)
     }
 
 
@@ -146,13 +161,16 @@ def load(
     ]
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
-    for name, file in files:
-        values |= file.settings
-        origins |= dict.fromkeys(file.settings, name)
-    offer, yes = _offered(root, files, environ)
+    whose = [(name in _OURS, file) for name, file in files]
+    executors = described(whose)
+    for (name, _), settings in zip(files, settled(whose), strict=True):
+        values |= settings
+        origins |= dict.fromkeys(settings, name)
+    offer, yes = _offered(root, whose, environ)
     if offer and yes:
-        values |= offer.values
-        origins |= dict.fromkeys(offer.values, "mlbuild.toml, accepted")
+        taken = {key: value for key, value in offer.values.items() if key in SETTINGS}
+        values |= taken
+        origins |= dict.fromkeys(taken, "mlbuild.toml, accepted")
     stronger, said = _outside(environ, flags)
     used = stronger.get("build.config", values.get("build.config", ()))
     assert isinstance(used, tuple)
@@ -164,14 +182,13 @@ def load(
             found = file.configs.get(config)
             if found is not None:
                 origin = f"[config.{config}] of {name}"
-                set_ = _permitted(found.settings, chooser)
+                set_ = _permitted(found.settings, chooser, executors)
                 values |= set_
                 origins |= dict.fromkeys(set_, origin)
                 selected |= {flag: (text,) for flag, text in found.flags.items()}
                 origins |= {f"flags.{flag}": origin for flag in found.flags}
     values |= stronger
     origins |= said
-    executors = {name: one for _, file in files for name, one in file.executors.items()}
     _check_executor(values.get("build.executor", ""), executors, origins, files)
     for flag, text in (defines or {}).items():
         selected[flag_name(flag)] = (text,)
@@ -218,26 +235,30 @@ def load(
         executors=executors,
         words=dict(flags),
         defines=dict(defines or {}),
+        root=root,
     )
 
 
 def _offered(
-    root: str, files: list[tuple[str, SettingsFile]], environ: Mapping[str, str]
+    root: str, files: list[tuple[bool, SettingsFile]], environ: Mapping[str, str]
 ) -> tuple[Offer | None, bool]:
     """Return what the files of the workspace offer, and whether the user said yes to it."""
     values: dict[str, Value] = {}
     for _, file in files:
         values |= file.offers
+    values |= offered(files)
     if not values:
         return None, False
     offer = Offer(root, values)
     return offer, accepted(offer, user_folder(environ))
 
 
-def _permitted(settings: Mapping[str, Value], chooser: str) -> Mapping[str, Value]:
+def _permitted(
+    settings: Mapping[str, Value], chooser: str, executors: Mapping[str, NamedExecutor]
+) -> Mapping[str, Value]:
     """Return those settings of a named config that it may set.
 
-    A workspace that chooses one of the user's configs does not reach what only the user decides.
+    A workspace that chooses a config does not reach what only the user decides, nor other machines.
     """
     if chooser not in _OURS:
         return settings
@@ -245,6 +266,7 @@ def _permitted(settings: Mapping[str, Value], chooser: str) -> Mapping[str, Valu
         key: value
         for key, value in settings.items()
         if not (SETTINGS[key].personal or SETTINGS[key].offered)
+        and not (key == CHOICE and value in executors)
     }
 
 

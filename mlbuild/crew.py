@@ -1,42 +1,38 @@
-"""Crew: processes that each bring one task at a time to its end.
+"""Crew: processes that bring tasks to their ends.
 
 Processes and not threads: an action costs its engine some two hundred system calls, and threads
 would hand the interpreter's lock to each other at every one of them. A member is a fork of this
-process, so it knows the plan already; orders and answers go through two pipes, as bytes.
+process, so it knows the plan already; orders and answers go through two pipes, as bytes. What a
+member does is in `member.py`.
 
-A member ends when its pipe of orders closes, and ends its command first when it gets SIGTERM, which
-the kernel sends when this process dies in whatever way.
+Where commands run on other machines a task is mostly waiting, and there may be hundreds: then there
+is one member, which has a thread for each task and one connection for all of them.
 """
 
-import gc
 import os
 import select
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
 
 from mlbuild.core.action import Action
 from mlbuild.core.event import Failure
-from mlbuild.errors import Interrupted
-from mlbuild.exec.prctl import adopt_orphans, follow_parent
+from mlbuild.exec.prctl import adopt_orphans
 from mlbuild.frames import receive, send
+from mlbuild.member import serve
 from mlbuild.tasks import (
     Answer,
-    Asking,
     Done,
     Failed,
+    Grant,
     LostInput,
     Task,
     answer_from,
-    packed_answer,
+    packed_grant,
     packed_task,
-    task_from,
 )
 from mlbuild.worker import Worker
-
-_GO = b"go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +45,15 @@ class Member:
 
 
 class Crew:
-    """At most `most` members, each hired when there is work for it."""
+    """Members that have at most `most` tasks together, each hired when there is work for it."""
 
     def __init__(self, worker: Worker, actions: Mapping[str, Action], *, most: int) -> None:
         self._worker = worker
         self._actions = actions
         self._most = most
+        self._each = most if worker.is_away else 1  # tasks that a member has at once
         self._members: dict[int, Member] = {}  # by descriptor of answers
-        self._idle: list[Member] = []
+        self._free: list[Member] = []  # who can take another task
         self._busy: dict[str, Member] = {}  # by action
         self._old: set[int] = set()  # pids of members that know an earlier state of the sources
         self._ended: list[int] = []  # pids to be waited for
@@ -64,20 +61,26 @@ class Crew:
         self._others: dict[int, int] = {}  # pipes of a process that is none of us
 
     def has_room(self) -> bool:
-        """Say whether somebody is idle or can be hired."""
-        return bool(self._idle) or len(self._members) < self._most
+        """Say whether somebody can take a task, or be hired for it."""
+        return len(self._busy) < self._most
 
     def assign(self, task: Task) -> None:
         """Give `task` to a member; what comes of it is among the answers."""
-        member = self._idle.pop() if self._idle else self._hire()
+        member = self._free[-1] if self._free else self._hire()
         self._busy[task.action.id] = member
+        if self._load(member) == self._each:
+            self._free.remove(member)
         with suppress(BrokenPipeError):  # dead: its pipe of answers says so
             send(member.orders, packed_task(task))
 
     def grant(self, id_: str, *, go: bool) -> None:
         """Let an action that has asked begin, or give up."""
         with suppress(BrokenPipeError):
-            send(self._busy[id_].orders, _GO if go else b"")
+            send(self._busy[id_].orders, packed_grant(Grant(id_, go)))
+
+    def _load(self, member: Member) -> int:
+        """Return how many tasks a member has."""
+        return sum(1 for one in self._busy.values() if one is member)
 
     def answers(self, *, wait: bool) -> Iterator[Answer]:
         """Yield what members have to say; with `wait`, wait until one of them has."""
@@ -92,11 +95,16 @@ class Crew:
             answer = answer_from(message)
             if isinstance(answer, (Done, Failed, LostInput)):
                 del self._busy[answer.id]
-                if member.pid in self._old:
-                    self._let_go(member)
-                else:
-                    self._idle.append(member)
+                self._relieve(member)
             yield answer
+
+    def _relieve(self, member: Member) -> None:
+        """Have a member that ended a task wait for the next, unless what it knows is old."""
+        if member.pid not in self._old:
+            if member not in self._free:
+                self._free.append(member)
+        elif not self._load(member):
+            self._let_go(member)
 
     def heed(self, answers: int, *, orders: int) -> None:
         """End waiting when the pipe `answers` has something too; let no member hold these two."""
@@ -111,16 +119,31 @@ class Crew:
     def renew(self) -> None:
         """Have what comes next done by members that know the sources as they are now."""
         self._old.update(member.pid for member in self._members.values())
-        while self._idle:
-            self._let_go(self._idle.pop())
+        self._free = []
+        for member in list(self._members.values()):
+            if not self._load(member):
+                self._let_go(member)
 
     def cancel(self) -> None:
         """End every running command and all waiting."""
         for member in self._members.values():
             os.kill(member.pid, signal.SIGTERM)
-        for member in self._busy.values():
+        for id_, member in self._busy.items():
             with suppress(BrokenPipeError):
-                send(member.orders, b"")
+                send(member.orders, packed_grant(Grant(id_, go=False)))
+
+    def abandon(self) -> bool:
+        """Leave what runs elsewhere to itself, for whoever asks for it again; False where none is.
+
+        Nobody answers any more: the tasks that were under way have no end.
+        """
+        if self._each == 1:
+            return False
+        for member in list(self._members.values()):
+            os.kill(member.pid, signal.SIGKILL)
+            self._bury(member)
+        self._busy = {}
+        return True
 
     def dismiss(self) -> None:
         """Let all members go; they make durable what they wrote."""
@@ -148,64 +171,45 @@ class Crew:
                 os.close(other.answers)
             for fd in (*self._others, *self._others.values()):
                 os.close(fd)
-            _serve(self._worker, self._actions, parent, orders=orders[0], answers=answers[1])
+            serve(
+                *(self._worker, self._actions, parent),
+                orders=orders[0],
+                answers=answers[1],
+                many=self._each > 1,
+            )
         os.close(orders[0])
         os.close(answers[1])
         member = Member(pid, orders[1], answers[0])
         self._members[member.answers] = member
+        self._free.append(member)
         self._poll.register(member.answers, select.POLLIN)
         return member
 
     def _let_go(self, member: Member) -> None:
+        self._forget(member)
+        self._ended.append(member.pid)
+
+    def _forget(self, member: Member) -> None:
         del self._members[member.answers]
+        self._free = [one for one in self._free if one is not member]
         self._old.discard(member.pid)
         self._poll.unregister(member.answers)
         os.close(member.orders)
         os.close(member.answers)
-        self._ended.append(member.pid)
 
-    def _mourn(self, member: Member) -> Iterator[Answer]:
-        """Say what became of the task of a member that died."""
-        self._let_go(member)
-        self._ended.remove(member.pid)
+    def _bury(self, member: Member) -> int:
+        """Clear up after a member that is dead or about to be; return its exit code."""
+        self._forget(member)
         _, status = os.waitpid(member.pid, 0)
         self._worker.clear_up(member.pid)
-        code = os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(status)
+
+    def _mourn(self, member: Member) -> Iterator[Answer]:
+        """Say what became of the tasks of a member that died."""
+        code = self._bury(member)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        self._idle = [one for one in self._idle if one is not member]
         for id_, busy in list(self._busy.items()):
             if busy is member:
                 del self._busy[id_]
                 failure = Failure(f"the process of mlbuild that cared for it {how}", "host")
                 yield Failed(id_, "", failure)
-
-
-def _serve(
-    worker: Worker, actions: Mapping[str, Action], parent: int, *, orders: int, answers: int
-) -> NoReturn:
-    """Do what is ordered until the orders end: the whole life of a member."""
-    code = 1
-    try:
-        gc.freeze()  # what is shared stays shared: nothing of it is garbage
-        for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal; our parent decides
-            signal.signal(number, signal.SIG_IGN)
-        worker.move_in()
-        signal.signal(signal.SIGTERM, lambda *_: worker.cancel())
-        follow_parent(parent, signal.SIGTERM)
-
-        def tell(answer: Answer) -> None:
-            send(answers, packed_answer(answer))
-
-        def ask(id_: str) -> None:
-            tell(Asking(id_))
-            if receive(orders) != _GO:
-                raise Interrupted("the build was interrupted")
-
-        while order := receive(orders):
-            tell(worker.work(task_from(order, actions), tell=tell, ask=ask))
-        worker.move_out()
-        code = 0
-    except BrokenPipeError:  # nobody listens any more
-        worker.move_out()
-    finally:
-        os._exit(code)  # not through what our parent would do at its end

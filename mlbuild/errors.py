@@ -69,6 +69,10 @@ class Interrupted(MlbuildError):  # noqa: N818 - a wish of the user, not an erro
     exit_code = 8
 
 
+class Hangup(KeyboardInterrupt):
+    """The user has gone: SIGTERM, or a closed terminal. What other machines do may go on."""
+
+
 class HostError(MlbuildError):
     """A host in trouble: disk, docker, sandbox."""
 

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlbuild.core.action import Action, Run
-from mlbuild.core.gpus import parse_wish
+from mlbuild.core.gpus import either, parse_wishes
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Gpu, Staged, Streams, Tool
-from mlbuild.exec.gpus import Gpus, lent
+from mlbuild.exec.gpus import Gpus
+from mlbuild.exec.leases import lent
 from mlbuild.exec.numerics import numerics
+from mlbuild.exec.room import here
 from mlbuild.exec.sandbox import SMALL
 from mlbuild.store.disk import DiskStore
 from mlbuild.store.locks import KeyLock
@@ -34,7 +36,7 @@ class Host:
     resumes: bool = True  # whether an attempt gets what a killed one before it left
     streams: Streams | None = None  # what commands read and write instead of their log
     term: str = ""  # kind of the terminal that those lead to, "" for none
-    lends: bool = True  # whether the GPUs are its own, and so the leases
+    lends: bool = True  # whether GPUs and disk are its own, and so the leases
 
 
 def staged(
@@ -67,6 +69,15 @@ def is_light(inputs: tuple[Staged, ...]) -> bool:
     return sum(size for size in sizes if size <= SMALL) <= LIGHT
 
 
+def require_disk(action: Action, run: Run, folder: str) -> None:
+    """Make sure that the disk of `folder` has now what the command asks for."""
+    if run.disk and (shortage := here(folder).shortage(run)):
+        raise HostError(
+            f"`{action.owner}` {shortage}",
+            hints=("free some space, for instance with `mlbuild cache gc`",),
+        )
+
+
 @contextmanager
 def lent_gpus(
     task: Task,
@@ -86,22 +97,22 @@ def lent_gpus(
     if not (run.gpus and lends):
         yield ()
         return
-    action, wish = task.action, parse_wish(run.gpus)
+    action, wishes = task.action, parse_wishes(run.gpus)
     alike = run.determinism == "bitwise"
-    if lack := gpus.lack(wish, alike=alike):
-        raise HostError(f"`{action.owner}` needs {wish}: {lack}")
+    if lack := gpus.lack(wishes, alike=alike):
+        raise HostError(f"`{action.owner}` needs {either(wishes)}: {lack}")
     told = ""
 
     def wait(holders: str) -> None:
         nonlocal told
         look("")
         if not told:
-            tell(NeedsGpu(action.id, str(wish), holders))
+            tell(NeedsGpu(action.id, either(wishes), holders))
         told = holders
 
     borrower = f"{action.owner} (process {os.getpid()})"
-    among = gpus.eligible(wish, alike=alike)
-    with lent(wish, among, lock=lock, borrower=borrower, on_wait=wait) as chosen:
+    offered = gpus.offers(wishes, alike=alike)
+    with lent(offered, lock=lock, borrower=borrower, on_wait=wait) as chosen:
         if told:
             ask(action.id)
         yield chosen
@@ -113,5 +124,5 @@ def numerics_of(action: Action, gpus: Gpus) -> str:
         return ""
     if not action.does.gpus:
         return numerics()
-    wish = parse_wish(action.does.gpus)
-    return numerics(gpus.eligible(wish, alike=True)[: wish.count])
+    typical = gpus.typical(parse_wishes(action.does.gpus))
+    return numerics([typical] if typical else ())

@@ -21,7 +21,7 @@ from mlbuild.core.label import parse_label
 from mlbuild.core.plan import Plan, TargetPlan
 from mlbuild.core.result import Content, Result
 from mlbuild.errors import HostError, InputError
-from mlbuild.exec.base import Executor
+from mlbuild.exec.base import Executor, Patient
 from mlbuild.history.records import Records
 from mlbuild.outcome import Outcome
 from mlbuild.repetition import Repetition
@@ -29,8 +29,9 @@ from mlbuild.scheduler import Sources as Contents
 from mlbuild.sources import open_sources
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore, open_store
+from mlbuild.store.holders import running_logs
 from mlbuild.unchanged import Trace
-from mlbuild.worker import unsealed
+from mlbuild.worker import log_name, unsealed
 from mlbuild.workspace import Workspace
 
 UNSEALED = "so results are marked `hermetic: false` and never shared"
@@ -244,6 +245,15 @@ class Invocation:
         with self._opened() as (_, records):
             return records.last_log(self._workspace.root, label)
 
+    def running_log(self, text: str, package: str) -> str | None:
+        """Return the path of the log that the target `text` writes now; None when it does not."""
+        plan = self.planned(Request((str(parse_label(text, package=package)),))).plan
+        label = plan.requested[0]
+        names = {log_name(action.id) for action in plan.actions if action.owner == label}
+        logs = running_logs(self._config.cache_dir)
+        found = [log for log in logs if os.path.basename(log) in names and os.path.isfile(log)]
+        return max(found, key=os.path.getmtime, default=None)
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[DiskStore, Records]]:
         """Yield the local store and its history."""
@@ -308,7 +318,7 @@ class Invocation:
             raise HostError(f"Docker cannot be used: {why_not}", hints=(DOCTOR,))
         return choice
 
-    def _host_executor(self) -> Executor:
+    def _host_executor(self) -> Patient:
         """Return what runs actions on this host's own files."""
         from mlbuild.exec.bubblewrap import Bubblewrap  # noqa: PLC0415 - start-up
         from mlbuild.exec.process import Process  # noqa: PLC0415 - start-up

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Mapping
 
 from mlbuild.core.action import Action, Run
-from mlbuild.core.gpus import parse_wish
+from mlbuild.core.gpus import parse_wishes
 from mlbuild.slots import Slots
 
 
@@ -62,6 +62,6 @@ class Lines:
 
 
 def _gpus(action: Action) -> int:
-    """Return how many GPUs an action asks for."""
-    does = action.does
-    return parse_wish(does.gpus).count if isinstance(does, Run) and does.gpus else 0
+    """Return how many GPUs an action asks for at least."""
+    wishes = parse_wishes(action.does.gpus) if isinstance(action.does, Run) else ()
+    return min((wish.count for wish in wishes), default=0)

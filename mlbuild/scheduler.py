@@ -26,6 +26,7 @@ from mlbuild.core.event import (
 from mlbuild.core.plan import Plan
 from mlbuild.core.result import Content, Result
 from mlbuild.crew import Crew
+from mlbuild.errors import Hangup
 from mlbuild.far import Far
 from mlbuild.fetch import Fetch, Gone, Known, Near, News, Unknown, has_shared_bytes
 from mlbuild.lines import Lines
@@ -112,8 +113,8 @@ class Scheduler:
                 self._become_ready(id_)
         try:
             self._loop()
-        except KeyboardInterrupt:
-            self._stop()
+        except KeyboardInterrupt as wish:
+            self._stop(gone=isinstance(wish, Hangup))
         finally:
             self._fetch.close()
             self._crew.dismiss()
@@ -444,11 +445,18 @@ class Scheduler:
                     self._forced.add(id_)
                 self._become_ready(id_)
 
-    def _stop(self) -> None:
-        """End what runs and take note; called when the user said so."""
+    def _stop(self, *, gone: bool) -> None:
+        """End what runs and take note; called when the user said so.
+
+        What runs on other machines goes on where the user has `gone` without a word.
+        """
         self._stopping = True
         self._outcome.interrupted = True
         self._fetch.close()
+        if gone and self._crew.abandon():
+            for id_ in self._running:
+                self._skip(id_, because="")
+            self._running = set()
         self._crew.cancel()
         while self._running:
             try:

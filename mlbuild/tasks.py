@@ -1,4 +1,4 @@
-"""Tasks: what the scheduler asks of a member of its crew, what is answered, both as bytes too."""
+"""Tasks: what the scheduler orders of its crew, and what is answered, both as bytes too."""
 
 import marshal
 from collections.abc import Mapping
@@ -133,9 +133,27 @@ def packed_task(task: Task) -> bytes:
     )
 
 
-def task_from(message: bytes, actions: Mapping[str, Action]) -> Task:
-    """Read what `packed_task` wrote."""
-    id_, key, manifest, inputs, made, forced = marshal.loads(message)  # noqa: S302 - ours
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to Asking: whether the command may run."""
+
+    id: str
+    go: bool
+
+
+def packed_grant(grant: Grant) -> bytes:
+    """Return a grant as bytes."""
+    return marshal.dumps((grant.id, grant.go))
+
+
+def order_from(message: bytes, actions: Mapping[str, Action]) -> Task | Grant:
+    """Read what `packed_task` or `packed_grant` wrote."""
+    fields = marshal.loads(message)  # noqa: S302 - ours
+    return Grant(*fields) if len(fields) == len(Grant.__slots__) else _task(fields, actions)
+
+
+def _task(fields: tuple[Any, ...], actions: Mapping[str, Action]) -> Task:
+    id_, key, manifest, inputs, made, forced = fields
     return Task(
         actions[id_],
         key,

@@ -1,13 +1,14 @@
 """Trust: what a workspace offers to be used, and the user's yes to exactly that.
 
-A checkout may name a shared cache and the keys to trust, but naming is not deciding: until the
-user has accepted it, an offer changes nothing. What was accepted is kept in a file of the user's,
-by workspace; an offer that differs in any way from what was accepted waits for another yes.
+A checkout may name a shared cache, the keys to trust and a machine to run on, but naming is not
+deciding: until the user has accepted it, an offer changes nothing. What was accepted is kept in a
+file of the user's, by workspace; an offer that differs in any way from what was accepted waits for
+another yes.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbuild.core.digest import digest_of
@@ -31,12 +32,19 @@ class Offer:
         told = [_DOMAIN, self.root, sorted(self.values.items())]
         return digest_of(json.dumps(told, separators=(",", ":")).encode()).hash
 
-    @property
-    def line(self) -> str:
-        """What a build says that goes on without it."""
-        url = self.values.get("cache.url")
-        what = f"the shared cache `{url}`" if url else "keys for the shared cache"
+    def line(self, keys: Sequence[str]) -> str:
+        """Return what a build says that goes on without these of its values."""
+        what = " and ".join(self._what(key) for key in keys)
         return f"this workspace proposes {what}: `mlbuild trust` accepts it"
+
+    def _what(self, key: str) -> str:
+        match key:
+            case "cache.url":
+                return f"the shared cache `{self.values[key]}`"
+            case "build.executor":
+                return f"to run actions on `{self.values[key]}`"
+            case _:
+                return "keys for the shared cache"
 
 
 def accepted(offer: Offer, folder: str) -> bool:

@@ -13,7 +13,6 @@ from mlbuild.core import manifest as manifests
 from mlbuild.core.action import Action, Run, Verify, Write
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.event import Failure
-from mlbuild.core.gpus import parse_wish
 from mlbuild.core.manifest import Manifest
 from mlbuild.core.result import Content, Result
 from mlbuild.core.tree import Entry, Kind, digest_tree, tree_of
@@ -23,12 +22,13 @@ from mlbuild.errors import (
     Interrupted,
     MlbuildError,
 )
-from mlbuild.exec.base import Execution, Executor, Job
+from mlbuild.exec.base import Away, Execution, Executor, Job
 from mlbuild.exec.launcher import end_orphans
+from mlbuild.exec.leases import LENT_TO
 from mlbuild.exec.sandbox import InputChanged
 from mlbuild.failures import failure_of, log_tail, read_end, restore_strays, save_strays
 from mlbuild.gather import Keep, Means, gather
-from mlbuild.host import Host, is_light, lent_gpus, numerics_of, staged
+from mlbuild.host import Host, is_light, lent_gpus, numerics_of, require_disk, staged
 from mlbuild.metrics import read_metrics
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
@@ -58,7 +58,7 @@ class Watcher(Protocol):
 
 
 class Worker:
-    """Looks up and runs actions, one at a time."""
+    """Looks up and runs actions, one at a time per calling thread."""
 
     def __init__(
         self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
@@ -109,6 +109,11 @@ class Worker:
             "verify",
             hints=("state the new digest if the change is meant, restore the files if not",),
         )
+
+    @property
+    def is_away(self) -> bool:
+        """Whether commands run on other machines, so that waiting is all that is done here."""
+        return isinstance(self._executor, Away)
 
     def cancel(self) -> None:
         """End the running command and all waiting."""
@@ -197,6 +202,7 @@ class Worker:
             if isinstance(task.action.does, Write):
                 return self._write(task, task.action.does)
             assert isinstance(task.action.does, Run)
+            lock.announce(self._log_of(task.action.id))
             if task.action.does.each:
                 return self._gathered(task, task.action.does, tell, ask=ask)
             return self._run(task, task.action.does, tell, ask=ask, keep=self._keep)
@@ -233,7 +239,9 @@ class Worker:
         inputs = staged(task, host, store=self._store, known=self._known)
         if isinstance(inputs, LostInput):
             return inputs
-        log = os.path.join(self._host.logs, _log_name(action.id))
+        if host.lends:
+            require_disk(action, run, self._store.root)
+        log = self._log_of(action.id)
 
         @contextmanager
         def turn() -> Iterator[None]:
@@ -276,7 +284,7 @@ class Worker:
                         host.streams,
                         host.keeps_failed,
                         task.key if host.resumes and not task.forced else "",
-                        lambda holders: self._await_gpus(task, run, holders, tell),
+                        lambda what: self._await_gpus(task, run, what, tell),
                     )
                 )
             if lent_to_it:
@@ -301,13 +309,12 @@ class Worker:
             if staging:
                 self._store.unstage(staging)
 
-    def _await_gpus(
-        self, task: Task, run: Run, holders: str, tell: Callable[[Answer], None]
-    ) -> None:
-        """Tell once that the command waits for GPUs of another machine."""
+    def _await_gpus(self, task: Task, run: Run, what: str, tell: Callable[[Answer], None]) -> None:
+        """Tell once what a command that needs GPUs waits for on another machine."""
         if run.gpus and task.action.id not in self._awaiting:
             self._awaiting.add(task.action.id)
-            tell(NeedsGpu(task.action.id, str(parse_wish(run.gpus)), holders))
+            wished, _, holders = what.partition(LENT_TO)
+            tell(NeedsGpu(task.action.id, wished, holders))
 
     def _checkpoint(self, task: Task, scratch: str) -> str:
         """Return the folder where the command may leave something for the next attempt."""
@@ -406,6 +413,9 @@ class Worker:
             note = "it made other bytes than the result that is kept for its key, which serves on"
         return Done(action.id, key, kept_result, ran=True, log=log, note=note)
 
+    def _log_of(self, id_: str) -> str:
+        return os.path.join(self._host.logs, log_name(id_))
+
     def _kept_log(self, log: str) -> Digest | None:
         try:
             if os.stat(log).st_size == 0:
@@ -433,7 +443,7 @@ def _digest_of(contents: Mapping[str, Content], base: str) -> str:
     return str(digest_tree(tree_of(entries)))
 
 
-def _log_name(id_: str) -> str:
+def log_name(id_: str) -> str:
     """Return a file name for the log of an action: readable, unique in an invocation."""
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in id_)
     return (

@@ -45,7 +45,7 @@ genrule(
         "container": attr.label(doc = "A container_environment that the command runs in; without it, this host's own programs."),
         "env": attr.string_dict(doc = "Environment variables."),
         "network": attr.bool(doc = "Whether the command may use the network; part of the key."),
-        "resources": attr.json(default = {}, doc = "`cpus`, `memory`."),
+        "resources": attr.json(default = {}, doc = "`cpus`, `memory`, `gpus`, `disk`, `spot`."),
         "timeout": attr.string(doc = "When to give up: `90s`, `10m`, `2h`."),
     },
 )

@@ -116,7 +116,7 @@ SCRIPT = {
     "outs": attr.string_list(doc = "Files that the script writes below `$MLBUILD_OUT`."),
     "out_trees": attr.string_list(doc = "Folders that it writes there."),
     "network": attr.bool(doc = "Whether the script may use the network; part of the key."),
-    "resources": attr.json(default = {}, doc = "`cpus` (also the number of threads, part of the key), `memory`, `gpus` (`1`, `\"A100\"`, `\"A100:2\"`)."),
+    "resources": attr.json(default = {}, doc = "`cpus` (also the number of threads, part of the key), `memory`, `gpus` (`1`, `\"A100\"`, `\"A100-80GB:2\"`, or a list of these: the order of preference), `disk` (`\"50Gi\"`: what must be free), `spot` (whether it may run on a machine that can be taken away)."),
     "timeout": attr.string(doc = "When to give up: `90s`, `10m`, `2h`."),
     "_run": attr.label(default = "@rules//tools:run_python.py"),
 }

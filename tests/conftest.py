@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import docker, reapi_servers, reapi_workers, servers, ssh
+from tests import docker, reapi_servers, reapi_workers, servers, slurm, ssh
 from tests.harness import Build
 from tests.unit.test_gpus import ROWS, fake_driver
 
@@ -70,3 +70,9 @@ def far_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssh.Host]:
     (top / "driver").mkdir()
     search = fake_driver(top / "driver", ROWS)
     yield from ssh.server(top / "host", variables=(f"XDG_CACHE_HOME={top}/far", f"PATH={search}"))
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Cluster]:
+    """Return a Slurm of our own, whose node is this host; skip where there can be none."""
+    yield from slurm.cluster(tmp_path_factory.mktemp("slurm") / "c")

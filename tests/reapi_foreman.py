@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any, TypeVar
 
 import grpc
@@ -19,6 +19,7 @@ from tests.reapi_liar import Liar, _handler, _handlers
 OPERATION, METADATA = wire.message("Operation"), wire.message("ExecuteOperationMetadata")
 RESPONSE, FAILURE = wire.message("ExecuteResponse"), wire.message("PreconditionFailure")
 COMMAND, ACTION = wire.message("Command"), wire.message("Action")
+_PATIENCE = 30.0  # seconds for what must happen
 
 
 AnyForeman = TypeVar("AnyForeman", bound="Foreman")
@@ -28,7 +29,8 @@ class Foreman(Liar):
     """Says of every action that it printed `printed` and wrote `files`, unless told otherwise.
 
     `moods` are what the next executions do instead: "break" off, "forget" the operation at once,
-    "stay" under way until `go`, "lose NAME" the blob and say so, or fail with a status.
+    "stay" under way until `go`, "whisper": say nothing before `may_speak`, "lose NAME" the blob and
+    say so, or end with a status. `codes` are the exit codes of the next ones.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,11 @@ class Foreman(Liar):
         self.printed = b"printed\n"
         self.files: dict[str, bytes] = {"out.txt": b"made\n"}
         self.told = b""
+        self.checkpoint: dict[str, bytes] = {}
+        self.codes: list[int] = []
+        self.may_speak = Event()
+        self.together: Barrier | None = None  # for executions that end together
+        self.peers: set[str] = set()
         self.live: list[bytes] = []  # what a stream of the log brings before the result
         self.executed: list[Any] = []  # requests
         self.cancelled: list[str] = []
@@ -51,23 +58,29 @@ class Foreman(Liar):
         return answer
 
     def Execute(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802 - likewise
-        self.executed.append(request)
-        name = f"operation/{len(self.executed)}"
+        with self._door:
+            self.executed.append(request)
+            self.peers.add(context.peer())
+            name = f"operation/{len(self.executed)}"
         metadata = METADATA(stage=3, stdout_stream_name="logs/1" if self.live else "")
         operation = OPERATION(name=name)
         operation.metadata.value = metadata.SerializeToString()
         mood = self.moods.popleft() if self.moods else ""
         if mood == "refuse":
             context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+        if mood == "whisper":
+            self.may_speak.wait(_PATIENCE)
         yield operation
+        if self.together is not None:
+            self.together.wait(_PATIENCE)
         if mood in {"break", "forget"}:
             if mood == "forget":
                 self._forgotten.add(name)
             context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
-        if mood == "stay":
-            self.go.wait(30)
+        if mood in {"stay", "whisper"}:
+            self.go.wait(_PATIENCE)
         if self.live:
-            self.heard.wait(30)
+            self.heard.wait(_PATIENCE)
         yield self._done(operation, mood)
 
     def WaitExecution(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802 - likewise
@@ -96,6 +109,16 @@ class Foreman(Liar):
         action = ACTION.FromString(self.blobs[self.executed[-1].action_digest.hash])
         return COMMAND.FromString(self.blobs[action.command_digest.hash])
 
+    def sent(self, path: str) -> bytes:
+        """Return the bytes of a file in the input root of the last execution."""
+        action = ACTION.FromString(self.blobs[self.executed[-1].action_digest.hash])
+        digest, names = action.input_root_digest, path.split("/")
+        for name in names:
+            folder = wire.Directory.FromString(self.blobs[digest.hash])
+            nodes = [*folder.files, *folder.directories]
+            (digest,) = (node.digest for node in nodes if node.name == name)
+        return self.blobs[digest.hash]
+
     def keep(self, content: bytes) -> Any:
         """Keep a blob; return its digest."""
         name = self.hash(content)
@@ -107,10 +130,11 @@ class Foreman(Liar):
         word, _, rest = mood.partition(" ")
         if word == "lose":
             self._lose(response, rest)
-        elif word in CODES:
-            response.status.code, response.status.message = CODES.index(word), "because"
         else:
-            self._made(response.result)
+            if word in CODES and word != "OK":
+                response.status.code, response.status.message = CODES.index(word), "because"
+            if word not in CODES or self.checkpoint:
+                self._made(response.result)
         done = OPERATION(name=operation.name, done=True)
         done.response.value = response.SerializeToString()
         return done
@@ -125,11 +149,15 @@ class Foreman(Liar):
         )
 
     def _made(self, result: Any) -> None:
-        tree = wire.Tree()
-        for name, content in sorted(self.files.items()):
-            tree.root.files.add(name=name, digest=self.keep(content))
-        digest = self.keep(tree.SerializeToString())
-        result.output_directories.add(path="out", tree_digest=digest)
+        result.exit_code = self.codes.pop(0) if self.codes else 0
+        folders = {"out": self.files, "checkpoint": self.checkpoint}
+        for path, files in folders.items():
+            tree = wire.Tree()
+            for name, content in sorted(files.items()):
+                tree.root.files.add(name=name, digest=self.keep(content))
+            if files or path == "out":
+                digest = self.keep(tree.SerializeToString())
+                result.output_directories.add(path=path, tree_digest=digest)
         result.stdout_digest.CopyFrom(self.keep(self.printed))
         if self.told:
             result.output_files.add(path="told", digest=self.keep(self.told))
@@ -149,6 +177,7 @@ class Hands(Foreman):
                 env={one.name: one.value for one in command.environment_variables},
                 capture_output=True,
                 check=False,
+                timeout=_PATIENCE,
             )
             self.files = {path.name: path.read_bytes() for path in Path(root, "out").iterdir()}
             told = Path(root, "told")
@@ -173,7 +202,7 @@ class Hands(Foreman):
 @contextmanager
 def running(foreman: AnyForeman) -> Iterator[AnyForeman]:
     """Run the server until the block ends."""
-    server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
     stream, unary = grpc.unary_stream_rpc_method_handler, grpc.unary_unary_rpc_method_handler
     handlers = [*_handlers(foreman)]
     followed = (wire.EXECUTE, wire.WAIT_EXECUTION)
@@ -186,4 +215,5 @@ def running(foreman: AnyForeman) -> Iterator[AnyForeman]:
         yield foreman
     finally:
         foreman.go.set()
-        server.stop(0).wait()
+        foreman.may_speak.set()
+        server.stop(0).wait(_PATIENCE)

@@ -15,15 +15,30 @@ import pytest
 STARTS_WITHIN = 30  # seconds
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin"
 
+_HIDE = 'for one in $0; do mount --bind /dev/null "$one" || exit; done; exec "$@"'
+_HIDING = ("unshare", "--mount", "sh", "-c", _HIDE)  # then what to hide, and a command
+
 
 class Host:
     """This host, once more, behind a server that listens on its loopback."""
 
-    def __init__(self, folder: Path, *, variables: tuple[str, ...] = ()) -> None:
-        """Keep everything in `folder`; its sessions get `variables`, each `NAME=value`."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        variables: tuple[str, ...] = (),
+        settings: tuple[str, ...] = (),
+        hidden: tuple[str, ...] = (),
+    ) -> None:
+        """Keep everything in `folder`; its sessions get `variables`, each `NAME=value`.
+
+        `settings` are more lines of its sshd_config; `hidden` are programs that it lacks.
+        """
+        self._hidden = hidden
         self.folder = folder
         self.bin = folder / "bin"  # has an `ssh` that knows this server; goes first in PATH
         self._variables = variables
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -53,6 +68,8 @@ class Host:
         server = shutil.which("sshd", path=_PLACES)
         assert server is not None
         words = [server, "-D", "-f", f"{self.folder}/sshd_config", "-E", f"{self.folder}/log"]
+        if self._hidden:
+            words = [*_HIDING, " ".join(self._hidden), *words]
         self._process = subprocess.Popen(words, start_new_session=True)
         for _ in range(STARTS_WITHIN * 20):
             try:
@@ -83,6 +100,7 @@ class Host:
             + (
                 f"SetEnv {' '.join(self._variables)}\n" if self._variables else ""
             )  # one line counts
+            + "".join(f"{line}\n" for line in self._settings)
         )
 
     def _client_settings(self) -> str:
@@ -102,11 +120,19 @@ def why_no_server() -> str:
     return ""
 
 
-def server(folder: Path, *, variables: tuple[str, ...] = ()) -> Iterator[Host]:
+def server(
+    folder: Path,
+    *,
+    variables: tuple[str, ...] = (),
+    settings: tuple[str, ...] = (),
+    hidden: tuple[str, ...] = (),
+) -> Iterator[Host]:
     """Yield a host; skip where there can be none."""
     if why_not := why_no_server():
         pytest.skip(why_not)
-    host = Host(folder, variables=variables)
+    if hidden and subprocess.run([*_HIDING, "", "true"], check=False).returncode:
+        pytest.skip("nothing can be mounted here, so no program can be hidden")
+    host = Host(folder, variables=variables, settings=settings, hidden=hidden)
     try:
         host.start()
         yield host

@@ -96,6 +96,8 @@ def _does(action: Action) -> dict[str, Any]:
                 "cpus": does.cpus,
                 "memory": does.memory,
                 "gpus": does.gpus,
+                "disk": does.disk,
+                "spot": does.spot,
                 "timeout": does.timeout,
                 "network": does.network,
             }
@@ -155,6 +157,6 @@ def _body(one: dict[str, Any]) -> Iterator[str]:
             yield f"  env      {name}={shlex.quote(value)}"
         for name, value in one["params"].items():
             yield f"  param    {name} = {json.dumps(value, ensure_ascii=False)}"
-        for name in ("seed", "cpus", "memory", "gpus", "timeout", "network"):
+        for name in ("seed", "cpus", "memory", "gpus", "disk", "spot", "timeout", "network"):
             if one[name] or (name == "seed" and one[name] is not None):
                 yield f"  {name:<7}  {json.dumps(one[name])}"

@@ -42,6 +42,7 @@ class Place:
     root: str = ""  # of the workspace; "" for none
     package: str = ""
     labels: Callable[[], Sequence[str]] = field(default=list)  # of all targets that are known
+    jobs: Callable[[], Sequence[str]] = field(default=list)  # names of those that run elsewhere
 
 
 def candidates(
@@ -69,6 +70,8 @@ def candidates(
         return _starting(word, SHELLS)
     if command == "help":
         return _starting(word, commands)
+    if "JOB" in takes.words and (jobs := _starting(word, place.jobs())):
+        return jobs
     if any(name in takes.words for name in ("PATTERN", "LABEL")):
         return list(_expressions(word, command, place)) if place.root else []
     return [FILES]

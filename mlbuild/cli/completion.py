@@ -75,7 +75,18 @@ def _place(words: Sequence[str]) -> Place:
         package = workspace.package_of(folder)
     except MlbuildError:
         return Place()
-    return Place(workspace.root, package, cache(lambda: kept_labels(workspace)))
+    labels, jobs = cache(lambda: kept_labels(workspace)), lambda: _jobs(workspace.root)
+    return Place(workspace.root, package, labels, jobs)
+
+
+def _jobs(root: str) -> list[str]:
+    """Return the labels and the names of the jobs that were started in the workspace at `root`."""
+    from mlbuild.config import load, process_environment  # noqa: PLC0415 - for two commands
+    from mlbuild.remote.book import book_of  # noqa: PLC0415 - likewise
+
+    config = load(root, environ=process_environment(), flags={})
+    notes = [note for note in book_of(config).notes() if note.root == root]
+    return sorted({name for note in notes for name in (note.label, note.id[:12])})
 
 
 def _for_bash(line: str, breaks: str) -> list[str]:

@@ -55,6 +55,9 @@ VALUED = (  # options that take a word
         "--cache-dir",
         "--inside",
         "--slots",
+        "--tail",
+        "--claim",
+        "--patience",
     ),
 )
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from mlbuild.cli.options import Words
 from mlbuild.config import Config, load
-from mlbuild.errors import InputError
+from mlbuild.errors import Hangup, InputError
 from mlbuild.settings import Value
 from mlbuild.ui.diagnose import Place
 from mlbuild.ui.terminal import Out, Terminal, size_of, terminal_of
@@ -127,16 +127,23 @@ def current_folder(asked: str) -> str:
 
 @contextmanager
 def terminations() -> Iterator[None]:
-    """Let a polite end of this process, by SIGTERM or a closed terminal, be like Ctrl-C."""
+    """Let a polite end of this process, by SIGTERM or a closed terminal, be like Ctrl-C.
+
+    It is told apart, as Hangup: what runs on other machines is not ended by it.
+    """
     was: dict[signal.Signals, Any] = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish to ignore it stands
-            was[number] = signal.signal(number, signal.default_int_handler)
+            was[number] = signal.signal(number, _leave)
     try:
         yield
     finally:
         for number, handler in was.items():
             signal.signal(number, handler)
+
+
+def _leave(*_: object) -> NoReturn:
+    raise Hangup
 
 
 def _nowhere() -> TextIO:

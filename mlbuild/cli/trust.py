@@ -1,4 +1,4 @@
-"""`mlbuild trust`: see what a workspace proposes about the shared cache, and accept it."""
+"""`mlbuild trust`: see what a workspace proposes to be used, and accept it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from mlbuild.ui.text import clean
 USAGE = Usage(
     "trust",
     "",
-    "Accept what this workspace proposes about the shared cache in its `mlbuild.toml`: where it is "
-    "and whose results count. You accept exactly what is shown; when it changes, you are asked "
-    "again. A proposal changes nothing before.",
+    "Accept what this workspace proposes in its `mlbuild.toml`: where the shared cache is, whose "
+    "results count, and on which machine actions run. You accept exactly what is shown; when it "
+    "changes, you are asked again. A proposal changes nothing before.",
     (
         Option(("--show",), "Show it, and accept nothing.", dest="show"),
         Option(("--revoke",), "Take back what you accepted here.", dest="revoke"),
@@ -88,6 +88,10 @@ def _shown(session: Session, was: Mapping[str, object], *, accepted: bool) -> It
 
 def _effects(session: Session, offer: Offer) -> Iterator[str]:
     """Yield what accepting means for this user."""
+    if place := offer.values.get("build.executor"):
+        yield f"actions run on `{place}`, which gets their inputs and the variables they may see"
+    if not any(key.startswith("cache.") for key in offer.values):
+        return
     sharing = session.config.sharing
     url = str(offer.values.get("cache.url", sharing.url))
     keys = offer.values.get("cache.trusted_keys", sharing.trusted_keys)

@@ -59,7 +59,9 @@ class Run:
     seed: int | None = None
     cpus: int = 1
     memory: int = 0  # bytes; 0 is not limited
-    gpus: str = ""
+    gpus: str = ""  # wishes in the order of preference (core/gpus.py)
+    disk: int = 0  # bytes of disk that must be free where it starts; 0 is not said
+    spot: bool = False  # whether it may run on a machine that can be taken away
     timeout: float = 0.0  # seconds; 0 is not limited
     network: bool = False
     caller_env: tuple[

@@ -98,8 +98,12 @@ class Execution:
 class Executor(Protocol):
     """Runs one Job at a time per calling thread."""
 
-    name: str
     hermetic: bool
+
+    @property
+    def name(self) -> str:
+        """What ran the last job of the calling thread."""
+        ...
 
     def run(self, job: Job) -> Execution:
         """Run the command of `job` to its end; raise HostError where this host cannot."""
@@ -111,6 +115,14 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Free what is held between runs."""
+        ...
+
+
+class Patient(Executor, Protocol):
+    """An Executor of this machine, which lets commands take their time to end."""
+
+    def cancel(self, *, grace: float = 2.0) -> None:
+        """End every running command, each after `grace` seconds at most; later `run`s at once."""
         ...
 
 

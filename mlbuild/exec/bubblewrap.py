@@ -18,7 +18,7 @@ from mlbuild.exec import caller, cgroup, view
 from mlbuild.exec.base import Execution, Job, Tool
 from mlbuild.exec.etc import prepare_etc
 from mlbuild.exec.gpus import nodes
-from mlbuild.exec.launcher import Exit, Launcher, unknown_program
+from mlbuild.exec.launcher import GRACE, Exit, Launcher, unknown_program
 from mlbuild.exec.root import ETC, Root, root_of
 from mlbuild.exec.sandbox import Sandbox, stage
 
@@ -96,6 +96,11 @@ class Bubblewrap:
         """Return how the program calls itself, such as `bubblewrap 0.8.0`."""
         return _try([self._bwrap, "--version"])[1] if self._bwrap else ""
 
+    def prepare(self) -> None:
+        """Find out what every fork of this process would have to find out by itself."""
+        if self._bwrap:
+            self._options()
+
     def run(self, job: Job) -> Execution:
         """Run the command of `job` to its end; raise HostError where this host cannot."""
         if not self._bwrap:
@@ -135,9 +140,12 @@ class Bubblewrap:
             os.close(told)
             (sandbox.settle if job.keep else sandbox.clear)()
 
-    def cancel(self) -> None:
-        """End every running command, now and with all its children; later `run`s end at once."""
-        self._launcher.cancel()
+    def cancel(self, *, grace: float = GRACE) -> None:
+        """End every running command with all its children; later `run`s end at once.
+
+        Each has `grace` seconds to end by itself.
+        """
+        self._launcher.cancel(grace=grace)
 
     def close(self) -> None:
         """End the thread that starts commands."""

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mlbuild.errors import HostError
-from mlbuild.exec.base import Execution, Executor, Job
+from mlbuild.exec.base import Execution, Job, Patient
+from mlbuild.exec.launcher import GRACE
 
 
-class _Docker(Executor, Protocol):
-    """What Docker can do besides running jobs."""
+class _Docker(Patient, Protocol):
+    """What Docker can do besides that."""
 
     def available(self) -> str: ...
 
@@ -21,7 +22,7 @@ class Choice:
     """Runs jobs with an image in containers, all others by `other`."""
 
     def __init__(
-        self, other: Executor, *, folder: str, environ: Mapping[str, str], insist: bool
+        self, other: Patient, *, folder: str, environ: Mapping[str, str], insist: bool
     ) -> None:
         """Docker may keep small files in `folder`; `environ` says which engine to use.
 
@@ -49,12 +50,15 @@ class Choice:
         self.name = chosen.name
         return chosen.run(job)
 
-    def cancel(self) -> None:
-        """End every running command, now and with all its children; later `run`s end at once."""
+    def cancel(self, *, grace: float = GRACE) -> None:
+        """End every running command with all its children; later `run`s end at once.
+
+        Each has `grace` seconds to end by itself.
+        """
         self._is_cancelled = True
         if self._docker is not None:
-            self._docker.cancel()
-        self._other.cancel()
+            self._docker.cancel(grace=grace)
+        self._other.cancel(grace=grace)
 
     def close(self) -> None:
         """Free what is held between runs."""
@@ -62,7 +66,7 @@ class Choice:
             self._docker.close()
         self._other.close()
 
-    def _chosen(self, job: Job) -> Executor:
+    def _chosen(self, job: Job) -> Patient:
         """Return who is to run `job`. Somebody who talks with it sits before a sandbox."""
         if not job.run.root or job.streams is not None:
             return self._other

@@ -63,6 +63,7 @@ class Docker:
         self._process = 0  # whose connection that is: a fork makes its own
         self._beginning = Lock()  # of who asks first, or brings an image first
         self._is_cancelled = False
+        self._grace = GRACE
         self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def available(self) -> str:
@@ -121,8 +122,12 @@ class Docker:
                 os.unlink(context)
                 (sandbox.settle if job.keep else sandbox.clear)()
 
-    def cancel(self) -> None:
-        """End every running command, now and with all its children; later `run`s end at once."""
+    def cancel(self, *, grace: float = GRACE) -> None:
+        """End every running command with all its children; later `run`s end at once.
+
+        Each has `grace` seconds to end by itself.
+        """
+        self._grace = grace
         self._is_cancelled = True
         os.eventfd_write(self._cancelled, 1)
 
@@ -199,7 +204,7 @@ class Docker:
         ended_by = watch.wait(deadline, unless=self._cancelled)
         if ended_by:
             watch.kill(signal.SIGTERM)
-            if watch.wait(monotonic() + GRACE):
+            if watch.wait(monotonic() + self._grace):
                 watch.kill(signal.SIGKILL)
                 if watch.wait(monotonic() + 30):
                     raise LostEngine("the Docker Engine does not end a container that it shall")

@@ -1,28 +1,47 @@
-"""Gpus: which there are on this host, and who may use which.
-
-A GPU is lent to one action at a time. The loan is a lock named by the GPU in the store, so that all
-builds of a user share them, and a loan ends with its holder, in whatever way that ends.
-"""
+"""Gpus: which there are on this host, and which of them will do (`leases.py` lends them)."""
 
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from time import sleep
+from dataclasses import dataclass
 
 from mlbuild.core.gpus import GpuWish
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Gpu
-from mlbuild.store.locks import KeyLock
 
+TOLD = "/proc/driver/nvidia/gpus"  # where the driver has a folder for each GPU
 _QUERY = ("--query-gpu=uuid,name,driver_version,memory.total", "--format=csv,noheader")
 _CUDA = re.compile(r"CUDA (?:[A-Z]+ )?Version\s*:\s*(\d[\d.]*)")
 _PATIENCE = 30.0  # seconds that nvidia-smi may take: it wakes the driver
-_PAUSE = 0.2  # seconds between two looks at GPUs that are lent
 # Beside its own node, what a program needs to talk to any GPU.
 _COMMON = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
 _NUMBERED = re.compile(r"nvidia\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a machine has for one wish: as many of `among` as it says will do."""
+
+    wish: GpuWish
+    among: tuple[Gpu, ...]
+
+
+def offers(
+    wishes: Sequence[GpuWish], found: Sequence[Gpu], *, alike: bool = False
+) -> tuple[Offer, ...]:
+    """Return what `found` has for each of `wishes` that it can fulfil, in their order.
+
+    With `alike` for the first of these only, and only GPUs that are like the first that fits.
+    """
+    able = []
+    for wish in wishes:
+        among = tuple(gpu for gpu in found if wish.fits(gpu.name, gpu.memory))
+        if alike:
+            among = tuple(gpu for gpu in among if str(gpu) == str(among[0]))
+        if len(among) >= wish.count:
+            able.append(Offer(wish, among))
+    return tuple(able[:1] if alike else able)
 
 
 class Gpus:
@@ -56,14 +75,20 @@ class Gpus:
                 self._found, self._why_none = (), error.message
         return self._found
 
-    def eligible(self, wish: GpuWish, *, alike: bool = False) -> tuple[Gpu, ...]:
-        """Return those that will do; with `alike`, only those that are like the first of them."""
-        fitting = tuple(gpu for gpu in self.found if wish.fits(gpu.name))
-        return tuple(gpu for gpu in fitting if str(gpu) == str(fitting[0])) if alike else fitting
+    def offers(self, wishes: Sequence[GpuWish], *, alike: bool = False) -> tuple[Offer, ...]:
+        """Return what there is for each of `wishes` that can be fulfilled (`offers`)."""
+        return offers(wishes, self.found, alike=alike)
 
-    def lack(self, wish: GpuWish, *, alike: bool = False) -> str:
-        """Return "" when this host can fulfil `wish`, else what it has instead, in words."""
-        if len(self.eligible(wish, alike=alike)) >= wish.count:
+    def typical(self, wishes: Sequence[GpuWish]) -> Gpu | None:
+        """Return one of those that `wishes` get where all must be alike, or else would get."""
+        for offer in self.offers(wishes, alike=True):
+            return offer.among[0]
+        fitting = (g for wish in wishes for g in self.found if wish.fits(g.name, g.memory))
+        return next(fitting, None)
+
+    def lack(self, wishes: Sequence[GpuWish], *, alike: bool = False) -> str:
+        """Return "" when one of `wishes` can be fulfilled, else what there is, in words."""
+        if self.offers(wishes, alike=alike):
             return ""
         if not self.found:
             return (
@@ -76,64 +101,12 @@ class Gpus:
         )
 
 
-@contextmanager
-def lent(
-    wish: GpuWish,
-    among: Sequence[Gpu],
-    *,
-    lock: Callable[[str], KeyLock],
-    borrower: str,
-    on_wait: Callable[[str], None],
-) -> Iterator[tuple[Gpu, ...]]:
-    """Yield as many of `among` as `wish` says, which nobody else has meanwhile.
-
-    `lock` returns the lock of a name; `borrower` is what others are told. While none is free
-    `on_wait` is called again and again with who has them; it ends the waiting by raising.
-    """
-    while True:
-        held: list[tuple[Gpu, KeyLock]] = []
-        try:
-            others = _take(held, wish.count, among, lock)
-            if len(held) == wish.count:
-                for _, key in held:
-                    key.announce(borrower)
-                yield tuple(gpu for gpu, _ in held)
-                return
-        finally:
-            # All or nothing: who holds one while it waits for another could wait for ever.
-            for _, key in held:
-                key.release()
-        on_wait(", ".join(others))
-        sleep(_PAUSE)
-
-
-def _take(
-    held: list[tuple[Gpu, KeyLock]],
-    count: int,
-    among: Sequence[Gpu],
-    lock: Callable[[str], KeyLock],
-) -> list[str]:
-    """Add up to `count` GPUs that are free to `held`; return who has the others."""
-    others = []
-    for gpu in among:
-        if len(held) == count:
-            break
-        key = lock(f"gpu-{gpu.uuid}")
-        if key.try_acquire():
-            held.append((gpu, key))
-        else:
-            others.append(key.holder_log() or "another build")
-    return others
-
-
-def nodes(
-    gpus: Sequence[Gpu], *, folder: str = "/dev", told: str = "/proc/driver/nvidia/gpus"
-) -> list[str]:
+def nodes(gpus: Sequence[Gpu], *, folder: str = "/dev", told: str = TOLD) -> list[str]:
     """Return the device files that programs need for these GPUs, and for no others if possible.
 
     `told` is where the driver says which GPU has which number.
     """
-    numbers = _numbers(told)
+    numbers = {uuid: number for _, uuid, number in said_of(told) if number.isdigit()}
     wanted = {f"nvidia{numbers[gpu.uuid]}" for gpu in gpus if gpu.uuid in numbers}
     names = sorted(os.listdir(folder))
     if len(wanted) < len(gpus):  # not told: all of them, and CUDA_VISIBLE_DEVICES decides
@@ -141,19 +114,20 @@ def nodes(
     return [f"{folder}/{name}" for name in names if name in wanted or name in _COMMON]
 
 
-def _numbers(told: str) -> dict[str, str]:
-    """Return the number of each GPU's device file, by UUID, as far as the driver tells."""
-    found: dict[str, str] = {}
+def said_of(told: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the driver's file about each GPU, its UUID and the number of its device file.
+
+    As far as it tells: a number may be "", and where there is no driver there is nothing.
+    """
     try:
-        for name in os.listdir(told):
-            with open(f"{told}/{name}/information", encoding="utf-8", errors="replace") as file:
+        for name in sorted(os.listdir(told)):
+            place = f"{told}/{name}/information"
+            with open(place, encoding="utf-8", errors="replace") as file:
                 fields = dict(line.strip().partition(":")[::2] for line in file)
-            uuid, number = fields.get("GPU UUID", ""), fields.get("Device Minor", "")
-            if uuid.strip() and number.strip().isdigit():
-                found[uuid.strip()] = number.strip()
+            if uuid := fields.get("GPU UUID", "").strip():
+                yield place, uuid, fields.get("Device Minor", "").strip()
     except OSError:
-        pass
-    return found
+        return
 
 
 def _ask(search: str) -> tuple[Gpu, ...]:

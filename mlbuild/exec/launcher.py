@@ -77,6 +77,7 @@ class Launcher:
         self._start = threading.Lock()
         self._null = -1  # opened with the first command, like the next: forks have their own
         self._is_cancelled = False
+        self._grace = GRACE
         self._cancelled = -1  # an eventfd, readable once `cancel` was called
         self._closed = False
 
@@ -129,8 +130,12 @@ class Launcher:
             peak_memory=inner.ru_maxrss * 1024 if inner else _peak(usage),
         )
 
-    def cancel(self) -> None:
-        """End every running command with all its processes; later `run`s end at once."""
+    def cancel(self, *, grace: float = GRACE) -> None:
+        """End every running command with all its processes; later `run`s end at once.
+
+        Each has `grace` seconds to end by itself.
+        """
+        self._grace = grace
         self._is_cancelled = True
         if self._cancelled >= 0 and not self._closed:
             os.eventfd_write(self._cancelled, 1)
@@ -204,7 +209,7 @@ class Launcher:
                 ended_by = "cancel" if ready else "timeout"
                 poll.unregister(self._cancelled)
                 _kill(init() if init else 0, pid, signal.SIGTERM)
-                deadline = monotonic() + GRACE
+                deadline = monotonic() + self._grace
         finally:
             os.close(pidfd)
 
@@ -367,7 +372,8 @@ def _belongs(pid: int, leader: int, *, mark: bytes, cwd: str) -> bool:
     """Say whether our child `pid` comes from the command of `leader`.
 
     Other code in this process may have children too, so a proof is asked for: the session, the
-    variable that names the output directory, or the working directory.
+    variable that names the output directory, or the working directory. That is none where it is
+    the root, in which every daemon works.
     """
     fields = _stat(pid)
     if not fields:
@@ -377,7 +383,7 @@ def _belongs(pid: int, leader: int, *, mark: bytes, cwd: str) -> bool:
     if mark and _has_variable(pid, mark + b"\0"):
         return True
     try:
-        return os.readlink(f"/proc/{pid}/cwd") == cwd
+        return cwd != "/" and os.readlink(f"/proc/{pid}/cwd") == cwd
     except OSError:
         return False
 

@@ -17,6 +17,11 @@ def adopt_orphans() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
+def leave_orphans() -> None:
+    """Undo `adopt_orphans`: they go to whoever adopts them above us."""
+    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
 def follow_parent(parent: int, number: signal.Signals) -> None:
     """Get the signal `number` when the thread that made this process ends; now, if it has."""
     _libc().prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)

@@ -9,7 +9,7 @@ import os
 from mlbuild.errors import HostError
 from mlbuild.exec import cgroup, view
 from mlbuild.exec.base import Execution, Job
-from mlbuild.exec.launcher import Launcher
+from mlbuild.exec.launcher import GRACE, Launcher
 from mlbuild.exec.sandbox import stage, write_new
 
 
@@ -76,9 +76,12 @@ class Process:
                 sandbox.clear()
                 _tidy(here)
 
-    def cancel(self) -> None:
-        """End every running command, now and with all its children; later `run`s end at once."""
-        self._launcher.cancel()
+    def cancel(self, *, grace: float = GRACE) -> None:
+        """End every running command with all its children; later `run`s end at once.
+
+        Each has `grace` seconds to end by itself.
+        """
+        self._launcher.cancel(grace=grace)
 
     def close(self) -> None:
         """End the thread that starts commands."""

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlbuild import lang
-from mlbuild.core.gpus import parse_wish
+from mlbuild.core.gpus import joined, parse_wish
 from mlbuild.errors import InputError, did_you_mean
-from mlbuild.graph.units import memory
+from mlbuild.graph.units import disk, memory
 
-RESOURCES = ("cpus", "memory", "gpus")
+RESOURCES = ("cpus", "memory", "gpus", "disk", "spot")
 DETERMINISM = ("", "bitwise", "metric", "none")
 
 
 def amounts_of(given: Any) -> Mapping[str, Any]:
-    """Return cpus, memory in bytes and gpus; raise InputError for what is none of them."""
+    """Return cpus, memory and disk in bytes, gpus, spot; raise InputError for anything else."""
     plain = lang.to_python(given) if given is not None else {}
     for name in plain:
         if name not in RESOURCES:
@@ -22,20 +22,30 @@ def amounts_of(given: Any) -> Mapping[str, Any]:
     cpus = plain.get("cpus", 1)
     if type(cpus) is not int or cpus < 1:
         raise InputError(f"`cpus` is a whole number from 1, not {cpus!r}")
+    spot = plain.get("spot", False)
+    if type(spot) is not bool:
+        raise InputError(f"`spot` is `True` or `False`, not {spot!r}")
     return {
         "cpus": cpus,
         "memory": memory(plain["memory"]) if "memory" in plain else 0,
         "gpus": _gpus(plain.get("gpus", "")),
+        "disk": disk(plain["disk"]) if "disk" in plain else 0,
+        "spot": spot,
     }
 
 
 def _gpus(given: Any) -> str:
-    """Return a wish for GPUs as text, "" for none; raise InputError for what is none."""
+    """Return wishes for GPUs as one text, "" for none; raise InputError for what is none."""
+    if type(given) is list:
+        return joined([_wish(one) for one in given])
+    return "" if str(given).strip() in {"", "0"} else _wish(given)
+
+
+def _wish(given: Any) -> str:
+    """Return one wish as text."""
     if type(given) not in {int, str}:
-        raise InputError(f"`gpus` is a number or a text, not {given!r}")
+        raise InputError(f"`gpus` is a number, a text or a list of these, not {given!r}")
     text = str(given).strip()
-    if text in {"", "0"}:
-        return ""
     parse_wish(text)
     return text
 

@@ -299,6 +299,8 @@ class Context(lang.Value):
                 cpus=amounts["cpus"],
                 memory=amounts["memory"],
                 gpus=amounts["gpus"],
+                disk=amounts["disk"],
+                spot=amounts["spot"],
                 timeout=seconds(timeout) if timeout else 0.0,
                 network=bool(network),
                 caller_env=tuple(caller_env),

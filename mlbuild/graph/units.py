@@ -12,10 +12,19 @@ _TIME = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def memory(text: Any) -> int:
     """Return bytes: `"2Gi"` is 2·2³⁰, `"2G"` is 2·10⁹, a plain number is bytes."""
+    return _size(text, "memory")
+
+
+def disk(text: Any) -> int:
+    """Return bytes, from the same words as `memory`."""
+    return _size(text, "disk")
+
+
+def _size(text: Any, what: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]i?|Ki|)B?", str(text))
     if found is None or isinstance(text, bool) or found[2] not in _MEMORY:
         raise InputError(
-            f"`{text}` is not an amount of memory",
+            f"`{text}` is not an amount of {what}",
             hints=("write `512Mi`, `2Gi` or a number of bytes",),
         )
     return int(float(found[1]) * _MEMORY[found[2]])

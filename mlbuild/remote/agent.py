@@ -4,7 +4,10 @@ It serves one submitter, through its standard input and output, and ends with th
 goes on: a runner is a fork in a session of its own, which holds nothing of the connection.
 """
 
+import errno
+import json
 import os
+import select
 import signal
 import sys
 import traceback
@@ -18,17 +21,15 @@ from mlbuild.exec.bubblewrap import Bubblewrap
 from mlbuild.exec.docker_engine import Engine
 from mlbuild.remote.control import Control
 from mlbuild.remote.frames import hear, say
-from mlbuild.remote.freight import bucket_at, freight_in
-from mlbuild.remote.runner import run_order
 from mlbuild.remote.site import Site, site_of
+from mlbuild.remote.starter import Starter, bucket_of, starter_of
 from mlbuild.remote.state import State
-from mlbuild.remote.terms import Terms
-from mlbuild.shared.base import Bucket, SharedTrouble
+from mlbuild.remote.survey import rows
+from mlbuild.remote.vigil import Answer, Vigil
+from mlbuild.shared.base import SharedTrouble
+from mlbuild.store import files
 
-LOOK = 0.05  # seconds between two looks of a runner at its bucket, which is a folder here
-FAR_LOOK = 0.5  # likewise, where the bucket is somewhere else
-
-Answer = tuple[dict[str, Any], bytes]
+_NO_ROOM: Answer = ({"trouble": "full", "message": "its disk is full", "cure": ""}, b"")
 
 
 def main(root: str, answers: int) -> NoReturn:
@@ -44,11 +45,13 @@ def main(root: str, answers: int) -> NoReturn:
 
 
 class Agent:
-    """Answers, in order, what it is asked."""
+    """Answers what it is asked: most at once, and what waits for news of a run when there are."""
 
     def __init__(self, site: Site, *, answers: int) -> None:
         self._site = site
         self._answers = answers
+        self._starters: dict[str, Starter] = {}
+        self._vigil = Vigil(site)
         self._asked: Mapping[str, Callable[[dict[str, Any], bytes], Answer]] = {
             "facts": self._facts,
             "gpus": self._gpus,
@@ -57,17 +60,38 @@ class Agent:
             "write": self._write,
             "names": self._names,
             "remove": self._remove,
-            "lacks": self._lacks,
-            "start": self._start,
+            "begin": self._begin,
             "alive": self._alive,
+            "states": self._states,
+            "cancel": self._cancel,
+            "engine": self._engine,
+            "take": self._take,
         }
 
     def serve(self) -> None:
         """Answer until there is nobody who asks."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        while frame := hear(0):
-            words, content = frame
-            say(self._answers, *self._answer(words, content))
+        ears = select.poll()
+        ears.register(0, select.POLLIN)
+        ears.register(self._vigil.bell, select.POLLIN)
+        while True:
+            if 0 in {fd for fd, _ in ears.poll(self._vigil.patience)}:
+                frame = hear(0)
+                if frame is None:
+                    return
+                self._hear(*frame)
+            for number, answer in self._vigil.news():
+                self._say(number, answer)
+
+    def _hear(self, words: dict[str, Any], content: bytes) -> None:
+        if words["ask"] == "await":
+            self._vigil.keep(words["number"], words, starter=self._starter(words))
+        else:
+            self._say(words["number"], self._answer(words, content))
+
+    def _say(self, number: int, answer: Answer) -> None:
+        words, content = answer
+        say(self._answers, {**words, "number": number}, content)
 
     def _answer(self, words: dict[str, Any], content: bytes) -> Answer:
         try:
@@ -76,6 +100,11 @@ class Agent:
             return {"trouble": trouble.kind, "message": trouble.message, "cure": trouble.cure}, b""
         except MlbuildError as error:
             return {"error": error.message, "hints": error.hints}, b""
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                return _NO_ROOM
+            said = f"{error.strerror}: `{error.filename}`" if error.filename else str(error)
+            return {"error": said, "hints": ()}, b""
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the other side
             traceback.print_exc(file=sys.stderr)
             return {"error": f"its agent failed: {error!r}", "hints": ()}, b""
@@ -127,82 +156,76 @@ class Agent:
 
     # runs
 
-    def _lacks(self, words: dict[str, Any], _: bytes) -> Answer:
+    def _begin(self, words: dict[str, Any], order: bytes) -> Answer:
+        """Have an order run, unless it does, or did with an outcome that nobody took.
+
+        Where trees are missing that it needs, nothing is started: the answer names them.
+        """
+        id_, starter = words["id"], self._starter(words)
+        control = Control(bucket_of(words, self._site))
+        if _is_there(id_, control, starter):
+            return {"there": True, "lacks": []}, b""
         trees = [Digest(hash_, size) for hash_, size in words["trees"]]
-        return {"lacks": [[tree.hash, tree.size] for tree in self._site.lacks(trees)]}, b""
-
-    def _alive(self, words: dict[str, Any], _: bytes) -> Answer:
-        lock = self._site.take(words["id"])
-        if lock is not None:
-            os.close(lock)
-        return {"alive": lock is None}, b""
-
-    def _start(self, words: dict[str, Any], _: bytes) -> Answer:
-        """Start a runner for an order, unless there is one."""
-        id_ = words["id"]
-        lock = self._site.take(id_)
+        if lacks := self._site.lacks(trees):
+            return {"there": False, "lacks": [[tree.hash, tree.size] for tree in lacks]}, b""
+        if files.fullness(self._site.root):
+            return _NO_ROOM  # before it is tried: a runner could not even tell
+        lock = None if starter.alive(id_) else self._site.take(id_)
         if lock is None:
-            return {"started": False}, b""
+            return {"there": True, "lacks": []}, b""
         try:
             self._site.sweep()
-            control = Control(self._bucket(words))
             control.clear(id_)
+            control.keep_order(id_, order)
             control.tell(id_, State("queued", words["attempt"], host=self._site.host))
-            self._fork(words, lock=lock)
+            starter.start(words, lock=lock)
         finally:
             os.close(lock)
-        return {"started": True}, b""
+        return {"there": False, "lacks": []}, b""
 
-    def _bucket(self, words: dict[str, Any]) -> Bucket:
-        """Return the bucket that a submitter means, with this machine's own credentials for it."""
-        if not words["store"]:
-            return self._site.bucket()
-        return bucket_at(words["store"])
+    def _take(self, words: dict[str, Any], _: bytes) -> Answer:
+        Control(bucket_of(words, self._site)).take(words["id"])
+        return {}, b""
 
-    def _fork(self, words: dict[str, Any], *, lock: int) -> None:
-        """Run an order in a process that nobody waits for."""
-        pid = os.fork()
-        if pid:
-            os.waitpid(pid, 0)
-            return
-        code = 1
-        try:
-            os.setsid()
-            if os.fork():  # so that its parent is the init of the machine
-                os._exit(0)
-            self._leave(words["id"])
-            os.set_inheritable(lock, False)
-            bucket = self._bucket(words)
-            run_order(
-                words["id"],
-                self._site,
-                control=Control(bucket),
-                freight=freight_in(bucket),
-                terms=Terms(words["slots"], words["inside"], words["store"]),
-                caller_env=words["env"],
-                attempt=words["attempt"],
-                pause=FAR_LOOK if words["store"] else LOOK,
+    def _alive(self, words: dict[str, Any], _: bytes) -> Answer:
+        return {"alive": self._starter(words).alive(words["id"])}, b""
+
+    def _states(self, words: dict[str, Any], _: bytes) -> Answer:
+        """Say how far orders are; without `ids`, all that there are."""
+        control = Control(bucket_of(words, self._site))
+        ids = words["ids"] or sorted(control.ids())
+        return {"rows": [*rows(ids, control, self._starter(words))]}, b""
+
+    def _cancel(self, words: dict[str, Any], _: bytes) -> Answer:
+        Control(bucket_of(words, self._site)).cancel(words["id"])
+        self._starter(words).cancel(words["id"])
+        return {}, b""
+
+    def _engine(self, words: dict[str, Any], _: bytes) -> Answer:
+        return dict(self._starter(words).engine()), b""
+
+    def _starter(self, words: dict[str, Any]) -> Starter:
+        """Return what starts runners for a submitter; one for all its questions."""
+        options = words.get("starter", {})
+        name = json.dumps(options, sort_keys=True)
+        if name not in self._starters:
+            self._starters[name] = starter_of(
+                options, self._site, leave=self._leave, ring=self._vigil.ring
             )
-            with self._site.open() as store:
-                self._site.collect(store)
-            code = 0
-        except BaseException:  # noqa: BLE001 - the last place where it can be noted
-            traceback.print_exc(file=sys.stderr)
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+        return self._starters[name]
 
-    def _leave(self, id_: str) -> None:
-        """Hold nothing of the connection any more; what we print goes into a file."""
-        nothing = os.open(os.devnull, os.O_RDWR)
-        said = f"{self._site.root}/remote/runners.log"
-        log = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.dup2(nothing, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+    def _leave(self) -> None:
+        """Let a fork of ours hold nothing of the connection any more."""
         os.close(self._answers)
-        for number in (signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        os.write(log, f"runner of {id_[:12]}\n".encode())
-        os.close(nothing)
-        os.close(log)
+        self._vigil.leave()
+
+
+def _is_there(id_: str, control: Control, starter: Starter) -> bool:
+    """Say whether an order runs, or has an outcome that nobody took."""
+    state = control.state(id_)
+    if state is None:
+        return False
+    if not state.over:
+        return starter.alive(id_)
+    final = state.phase == "ended" or (state.fault and state.fault.kind == "input")
+    return bool(final) and not control.is_taken(id_)

@@ -15,6 +15,7 @@ from blake3 import blake3
 COMPILED = ("blake3", "zstandard")  # packages with machine code, which fit one kind of Python only
 _LEFT_OUT = frozenset({"__pycache__", "_rules", "templates", "cli", "ui"})
 _ENDS = (".py", ".json", ".so")
+_UNUSED = "_cffi."  # how PyPy reaches zstandard: as large as all the rest
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 
 
@@ -38,11 +39,12 @@ def packed(kind: str) -> tuple[bytes, list[str]]:
     """Return a zip for that kind of Python, and what pip is to install beside it."""
     own = kind == own_kind()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, path in _files():
             if own or name.startswith("mlbuild/"):
+                entry = zipfile.ZipInfo(name, _MOMENT)
                 with open(path, "rb") as file:
-                    archive.writestr(zipfile.ZipInfo(name, _MOMENT), file.read())
+                    archive.writestr(entry, file.read(), zipfile.ZIP_DEFLATED, compresslevel=1)
     return buffer.getvalue(), [] if own else [f"{one}=={version(one)}" for one in COMPILED]
 
 
@@ -61,5 +63,5 @@ def _below(folder: str, name: str) -> Iterator[tuple[str, str]]:
         if os.path.isdir(path):
             if one not in _LEFT_OUT:
                 yield from _below(path, f"{name}/{one}")
-        elif one.endswith(_ENDS):
+        elif one.endswith(_ENDS) and not one.startswith(_UNUSED):
             yield f"{name}/{one}", path

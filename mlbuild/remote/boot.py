@@ -5,9 +5,11 @@ It is sent as text and runs before anything of ours is installed, by whatever Py
 
 import base64
 
+from mlbuild.remote.greeting import MARK
+
 # Frames as in `frames.py`. Nothing but the standard library, and no syntax that is newer than 3.6:
 # an old interpreter must be able to say that it is one.
-TEXT = """
+_TEXT = """
 import json, os, platform, struct, sys
 def say(words):
     text = json.dumps(words).encode() + b"\\n"
@@ -15,33 +17,39 @@ def say(words):
     while left:
         left = left[os.write(out, left):]
 def exactly(size):
-    found = b""
+    found = bytearray()
     while len(found) < size:
         more = os.read(0, min(size - len(found), 1 << 20))
         if not more:
             sys.exit(0)
         found += more
-    return found
+    return bytes(found)
 def install(content, packages):
     import io, shutil, subprocess, tempfile, zipfile
     os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
     fresh = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(place))
-    zipfile.ZipFile(io.BytesIO(content)).extractall(fresh)
-    if packages:
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--target", fresh] + packages
-        done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            shutil.rmtree(fresh, ignore_errors=True)
-            say({"failed": done.stdout.decode("utf-8", "replace")[-2000:]})
-            sys.exit(1)
     try:
-        os.rename(fresh, place)
-    except OSError:
+        zipfile.ZipFile(io.BytesIO(content)).extractall(fresh)
+        if packages:
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--target", fresh] + packages
+            done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if done.returncode:
+                lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+                told = [line for line in lines if "ERROR" in line] or lines or ["pip failed"]
+                fail(told[-1][-500:], lacks=True)
+        try:
+            os.rename(fresh, place)
+        except OSError:
+            if not os.path.isdir(place):
+                raise
+    finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        if not os.path.isdir(place):
-            raise
+def fail(why, **more):
+    say(dict(more, failed=why))
+    sys.exit(1)
 out = os.dup(1)
 os.dup2(2, 1)
+os.write(out, mark)
 digest, root = sys.argv[1], sys.argv[2]
 short = "%d.%d" % sys.version_info[:2]
 kind = "%s-%s-%s" % (sys.implementation.name, short, platform.machine())
@@ -57,14 +65,16 @@ try:
         frame = exactly(struct.unpack("<I", exactly(4))[0])
         head, _, content = frame.partition(b"\\n")
         install(content, json.loads(head.decode())["packages"])
+    sys.path.insert(0, place)
+    from mlbuild.remote.agent import main
 except OSError as error:
-    say({"failed": str(error), "full": error.errno in (28, 122)})
-    sys.exit(1)
-sys.path.insert(0, place)
-from mlbuild.remote.agent import main
+    fail(str(error), full=error.errno in (28, 122))
+except Exception as error:
+    fail("%s: %s" % (type(error).__name__, error))
 say({"ready": True})
 main(root, out)
 """
+TEXT = f"mark = {MARK!r}\n{_TEXT}"
 
 
 def one_line() -> str:

@@ -1,16 +1,19 @@
 """Control: the small objects by which a submitter and a runner speak of one run.
 
 ```
-jobs/<id>/order      written once, by the submitter
+jobs/<id>/order      by the submitter; always the same bytes
 jobs/<id>/state      by the runner: how far it is, with a beat that shows that it lives
 jobs/<id>/log-<n>    what the command printed, in pieces, each written once
 jobs/<id>/cancel     by whoever wants it to end
 jobs/<id>/taken      by a submitter that has the outcome
+jobs/<id>/claim-<n>  by runners that come of themselves (`claim.py`)
 tools/<identity>     the tree that holds a tool which some machine lacks
 ```
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.remote.state import State, decode, encode
@@ -35,13 +38,37 @@ class Control:
             if parts[-1] == "state":
                 yield parts[1]
 
+    def named(self, word: str) -> Sequence[str]:
+        """Return the orders whose names begin with `word`, or whose actions' keys do, newest first.
+
+        Looks into orders that nobody has begun, so this is for people who ask now and then.
+        """
+        orders = [one for one in self._bucket.names(f"{JOBS}/") if one.name.endswith("/order")]
+        ids = [one.name.split("/")[1] for one in sorted(orders, key=lambda one: -one.modified)]
+        return [id_ for id_ in ids if id_.startswith(word) or self.subject(id_)[1].startswith(word)]
+
+    def subject(self, id_: str) -> tuple[str, str]:
+        """Return the label and the key that an order is about; "" for what cannot be read."""
+        state = self.state(id_)
+        if state is not None and state.owner:
+            return state.owner, state.key
+        try:
+            said: dict[str, Any] = json.loads(self.order(id_) or b"")
+            return str(said["action"]["owner"]), str(said["key"])
+        except (ValueError, KeyError, TypeError):
+            return "", ""
+
+    def has_order(self, id_: str) -> bool:
+        """Say whether an order is there."""
+        return any(True for _ in self._bucket.names(f"{JOBS}/{id_}/order"))
+
     def order(self, id_: str) -> bytes | None:
         """Return an encoded order."""
         return self._bucket.read(f"{JOBS}/{id_}/order", limit=ORDER_LIMIT)
 
     def keep_order(self, id_: str, content: bytes) -> None:
-        """Keep an encoded order, unless it is there."""
-        self._bucket.write(f"{JOBS}/{id_}/order", content, fresh=True)
+        """Keep an encoded order."""
+        self._bucket.write(f"{JOBS}/{id_}/order", content)
 
     def state(self, id_: str) -> State | None:
         """Return how far a run is; None when nobody has begun it."""

@@ -5,6 +5,7 @@ from os.path import join
 
 from mlbuild.config import Config
 from mlbuild.core.digest import digest_of
+from mlbuild.remote.book import book_of
 from mlbuild.remote.elsewhere import Elsewhere, Way
 from mlbuild.remote.options import Options
 from mlbuild.remote.ssh import Remote, Ssh, host_fault
@@ -23,7 +24,7 @@ def open_ssh(described: NamedExecutor, config: Config, *, say: Callable[[str], N
         raise options.fault("host", fault)
     remote = Remote(host, options.value("python", ""), options.value("cache_dir", ""))
     for name, value in (("python", remote.python), ("cache_dir", remote.root)):
-        if not value.isprintable() or "!" in value or (value and value[0] not in "/~"):
+        if not value.isprintable() or {"!", "\\"} & set(value) or (value and value[0] not in "/~"):
             raise options.fault(name, f"is an absolute path there, not `{value}`")
     slots = options.number("slots", 0, least=1)
     if not slots and config.origin("build.jobs") != "default":
@@ -49,5 +50,6 @@ def open_ssh(described: NamedExecutor, config: Config, *, say: Callable[[str], N
         retries,
         memo=join(folder, "known"),
         jobs=most + max(2, most // 2),  # so that the next ones are there when a slot gets free
+        book=book_of(config),
     )
     return Elsewhere(way, Ssh(remote, folder=folder, environ=config.environ).connect)

@@ -55,6 +55,11 @@ class Options:
             )
         return found
 
+    def several(self, name: str, default: object) -> object:
+        """Return an option that holds more than one value as it stands: a table or a list."""
+        self._asked.append(name)
+        return self._named.options.get(name, default)
+
     def close(self) -> None:
         """Refuse what nobody asked for."""
         for name in self._named.options:

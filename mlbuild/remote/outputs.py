@@ -10,8 +10,9 @@ import stat
 from blake3 import blake3
 
 from mlbuild.core.digest import Digest
-from mlbuild.core.tree import MAX_DEPTH, Entry, Kind, Tree, escapes, tree_of
+from mlbuild.core.tree import MAX_DEPTH, Entry, Kind, Tree, escapes, safe_name, tree_of
 from mlbuild.errors import HostError
+from mlbuild.hashing import threads
 from mlbuild.store import files
 
 Odd = tuple[str, str, str]  # path, "link" or "other", target of a link
@@ -69,23 +70,37 @@ def _scan(folder: str, path: str, entries: list[Entry], odd: list[Odd]) -> None:
 def digest_of_file(path: str) -> Digest:
     """Return the digest of a file that nobody changes."""
     size = os.stat(path).st_size
-    hasher = blake3(max_threads=blake3.AUTO if size >= _THREADS_FROM else 1)
+    hasher = blake3(max_threads=threads() if size >= _THREADS_FROM else 1)
     hasher.update_mmap(path)
     return Digest(hasher.hexdigest(), size)
 
 
 def restore(odd: tuple[Odd, ...], out: str) -> None:
-    """Make what no tree holds below the folder `out`, which has all else."""
+    """Make what no tree holds below the folder `out`, which has all else.
+
+    Raises HostError for a name that none of ours would tell: nothing is made outside of `out`.
+    """
     for path, kind, target in odd:
         parts = path.split("/")
-        if {"", ".", ".."} & set(parts) or "\0" in path:
-            raise HostError(f"the other machine speaks of `{path!r}`, which is no output")
-        at = out
-        for part in parts[:-1]:
-            at = f"{at}/{part}"
-            if not os.path.isdir(at) or os.path.islink(at):
-                os.mkdir(at, 0o755)
-        if kind == "link":
-            os.symlink(target, f"{at}/{parts[-1]}")
-        else:
-            os.mkfifo(f"{at}/{parts[-1]}", 0o600)
+        try:
+            at = _made(out, parts)
+            if kind == "link":
+                os.symlink(target, f"{at}/{parts[-1]}")
+            else:
+                os.mkfifo(f"{at}/{parts[-1]}", 0o600)
+        except (OSError, ValueError) as error:
+            raise HostError(
+                f"the other machine speaks of `{path[:200]!r}`, which is no output"
+            ) from error
+
+
+def _made(out: str, parts: list[str]) -> str:
+    """Return the folder below `out` for the last of these names; no part of it is a link."""
+    if not all(map(safe_name, parts)) or len(parts) > MAX_DEPTH:
+        raise ValueError(parts)
+    at = out
+    for part in parts[:-1]:
+        at = f"{at}/{part}"
+        if os.path.islink(at) or not os.path.isdir(at):
+            os.mkdir(at, 0o755)
+    return at

@@ -10,6 +10,7 @@ from mlbuild.config import Config
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Executor
 from mlbuild.exec.bubblewrap import Bubblewrap
+from mlbuild.remote.book import book_of
 from mlbuild.remote.reapi_server import server_of
 from mlbuild.settings_file import NamedExecutor
 
@@ -37,4 +38,4 @@ def open_reapi_executor(
         )
     here = Bubblewrap(join(config.cache_dir, "sandbox")) if server.network == "here" else None
     folder = join(config.cache_dir, "remote", "reapi")
-    return Reapi(server, folder=folder, jobs=config.jobs, here=here)
+    return Reapi(server, folder=folder, jobs=config.jobs, here=here, book=book_of(config))

@@ -20,6 +20,7 @@ class Ear:
 
     def __init__(self) -> None:
         self._heard: SimpleQueue[tuple[object, Any]] = SimpleQueue()
+        self._stream: object = None  # the last one
         self._is_over = False
 
     def cancel(self) -> None:
@@ -31,7 +32,7 @@ class Ear:
         """Yield the answers to `request`; raise Gone, SharedTrouble, or Cancelled."""
         if self._is_over:
             raise Cancelled
-        stream = object()
+        stream = self._stream = object()
         # In a thread: nothing else ends the wait for an answer from outside.
         Thread(target=self._listen, args=(stream, channel, method, request), daemon=True).start()
         while True:
@@ -40,11 +41,25 @@ class Ear:
                 raise Cancelled
             if whose is not stream:  # of one that was given up
                 continue
+            if heard is None or isinstance(heard, Exception):
+                self._stream = None
             if heard is None:
                 return
             if isinstance(heard, Exception):
                 raise heard
             yield heard
+
+    def rest(self, seconds: float) -> Any | None:
+        """Return the next answer of the last stream, also after `cancel`; None for none so soon."""
+        deadline = time.monotonic() + seconds
+        while self._stream is not None and (left := deadline - time.monotonic()) > 0:
+            try:
+                whose, heard = self._heard.get(timeout=left)
+            except Empty:
+                break
+            if whose is self._stream:
+                return None if isinstance(heard, Exception) else heard
+        return None
 
     def wait(self, seconds: float) -> None:
         """Wait so long; raise Cancelled as soon as nobody wants that."""

@@ -1,4 +1,8 @@
-"""Errand: one job on its way to a server: what is sent for it, its execution, what comes back."""
+"""Errand: one job on its way to a server: what is sent for it, its execution, what comes back.
+
+What the command left in its checkpoint is kept whatever became of it, and goes along when the job
+is tried again.
+"""
 
 import os
 import re
@@ -12,13 +16,15 @@ from mlbuild.exec.host import platform_id
 from mlbuild.exec.launcher import unknown_program
 from mlbuild.exec.numerics import cpu_class
 from mlbuild.exec.sandbox import Sandbox
+from mlbuild.remote.book import Book
 from mlbuild.remote.outage import Outage
+from mlbuild.remote.reapi_diary import Diary
 from mlbuild.remote.reapi_ear import Ear
 from mlbuild.remote.reapi_log import Log
 from mlbuild.remote.reapi_operation import Verdict
 from mlbuild.remote.reapi_outputs import Brought, brought, write
-from mlbuild.remote.reapi_root import CHECKPOINT, OUT, consignment_of
-from mlbuild.remote.reapi_script import LATE, NETWORK, PLATFORM, PROCESSOR, PROGRAM, TOLD
+from mlbuild.remote.reapi_root import CHECKPOINT, OUT, Consignment, consignment_of
+from mlbuild.remote.reapi_script import LATE, NETWORK, PLATFORM, PROCESSOR, PROGRAM, TAKEN, TOLD
 from mlbuild.remote.reapi_session import Session
 from mlbuild.shared import reapi_messages as wire
 from mlbuild.store import files
@@ -30,103 +36,139 @@ _MISSING = "MISSING"
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 300  # characters of a server's own words
 _SIGNAL, _SIGNALS = 128, 64  # a shell's way to tell a signal in an exit code
+_ENDINGS = {signal.SIGKILL, signal.SIGTERM}  # that come from outside
 _FAILURE = wire.message("PreconditionFailure")
 
 
 class Errand:
-    """One job for a server. Small inputs lie in `sandbox`; `ear` hears that nobody wants it.
+    """One job for a server, noted in `book`. Small inputs lie in `sandbox`.
 
-    `turn` is what is left as soon as the command has ended.
+    `ear` hears that nobody wants it; `turn` is what is left as soon as the command has ended.
     """
 
     def __init__(
-        self, job: Job, sandbox: Sandbox, session: Session, *, ear: Ear, turn: ExitStack
+        self,
+        job: Job,
+        sandbox: Sandbox,
+        session: Session,
+        *,
+        book: Book,
+        ear: Ear,
+        turn: ExitStack,
     ) -> None:
+        self._book = book
         self._job = job
+        self._sandbox = sandbox
         self._session = session
         self._ear = ear
         self._turn = turn
         self._is_begun = False
         self._out = sandbox.out
-        self._resumed = bool(job.checkpoint) and bool(os.listdir(job.checkpoint))
-        with session.troubles():
-            self._sent = consignment_of(
-                job, sandbox, server=session.server, packer=session.packer, etc=session.etc
-            )
 
     def go(self) -> Execution:
-        """Have it executed, and bring what it made; raise Outage for what may pass."""
-        with self._session.troubles():
-            self._send()
-            log = Log(self._job.log, self._session.channel)
-            verdict = self._execute(log)
-            for _ in range(_REPAIRS):
-                if verdict.code not in _LACKING or not self._repaired(verdict):
-                    break
-                verdict = self._execute(log)
-            self._turn.close()
-            found = brought(verdict.result, self._session.blobs, told=TOLD)
-            log.finish(found.printed)
-            return self._ended(verdict, found)
+        """Have it executed, and bring what it made; raise Outage for what may pass.
 
-    def _send(self) -> None:
+        May be called again after an Outage.
+        """
+        log = Log(self._print, self._session.channel)
         try:
-            self._session.send(self._sent.blobs)
+            with self._session.troubles():
+                return self._gone(log)
+        finally:
+            log.close()
+
+    def _gone(self, log: Log) -> Execution:
+        job, session = self._job, self._session
+        resumed = self._has_checkpoint()
+        sent = consignment_of(
+            job, self._sandbox, server=session.server, packer=session.packer, etc=session.etc
+        )
+        self._send(sent)
+        verdict = self._execute(sent, log)
+        for _ in range(_REPAIRS):
+            if verdict.code not in _LACKING or not self._repaired(sent, verdict):
+                break
+            verdict = self._execute(sent, log)
+        found = brought(verdict.result, session.blobs, told=TOLD)
+        log.finish(found.printed)
+        return self._ended(verdict, found, resumed=resumed)
+
+    def _print(self, content: bytes) -> None:
+        with open(self._job.log, "ab") as file:
+            file.write(content)
+
+    def _has_checkpoint(self) -> bool:
+        return bool(self._job.checkpoint) and bool(os.listdir(self._job.checkpoint))
+
+    def _send(self, sent: Consignment) -> None:
+        try:
+            self._session.send(sent.blobs)
         except InputError as error:  # a file that was hashed has vanished or changed since
             raise HostError(error.message, hints=("run the build again",)) from error
 
-    def _execute(self, log: Log) -> Verdict:
+    def _execute(self, sent: Consignment, log: Log) -> Verdict:
         def tell(metadata: Any) -> None:
             if not self._is_begun and metadata.stage != wire.QUEUED:
                 self._is_begun = True
                 self._turn.enter_context(self._job.turn)
             log.follow(metadata)
 
-        return self._session.operations.execute(
-            self._sent.action.spot,
-            fresh=not (self._session.server.server_cache and self._job.key),
-            follow=bool(self._job.key),
+        session = self._session
+        id_ = session.operations.id_of(sent.action.spot)
+        return session.operations.execute(
+            sent.action.spot,
+            fresh=not (session.server.server_cache and self._job.key),
+            diary=Diary(self._book, id_, self._job, where=session.server.name),
             ear=self._ear,
             tell=tell,
         )
 
-    def _repaired(self, verdict: Verdict) -> bool:
+    def _repaired(self, sent: Consignment, verdict: Verdict) -> bool:
         """Send what the server lacks, by what it says and by what it answers when it is asked."""
-        return self._session.resend(self._sent.blobs, named=_missing(verdict.status))
+        return self._session.resend(sent.blobs, named=_missing(verdict.status))
 
-    def _ended(self, verdict: Verdict, found: Brought) -> Execution:
+    def _ended(self, verdict: Verdict, found: Brought, *, resumed: bool) -> Execution:
         """Return how it ended, with what it made; raise what kept it from that."""
-        run = self._job.run
-        if verdict.code == "DEADLINE_EXCEEDED" and run.timeout:
-            return self._execution(found, signal.SIGKILL + _SIGNAL, timed_out=True)
-        if verdict.code != "OK":
-            raise self._trouble(verdict)
         word, _, rest = found.told.strip().partition(" ")
-        if word and word != LATE:
+        if word and word not in {LATE, TAKEN}:
             raise self._refusal(word, rest)
-        if OUT in found.trees:
-            write(found.trees[OUT], self._out, self._session.blobs)
         if CHECKPOINT in found.trees:
-            self._keep(found.trees[CHECKPOINT])
-        return self._execution(found, verdict.result.exit_code, timed_out=word == LATE)
-
-    def _execution(self, found: Brought, code: int, *, timed_out: bool) -> Execution:
+            self._put(found.trees[CHECKPOINT], self._job.checkpoint)
+        code, late = verdict.result.exit_code, word == LATE
+        if verdict.code == "DEADLINE_EXCEEDED" and self._job.run.timeout:
+            code, late = signal.SIGKILL + _SIGNAL, True
+        elif verdict.code != "OK":
+            raise self._trouble(verdict)
         ended_by = code - _SIGNAL if _SIGNAL < code <= _SIGNAL + _SIGNALS else 0
+        if not late:
+            self._check_lost(word, ended_by)
+        self._turn.close()  # whatever is tried again is still under way
+        if OUT in found.trees:
+            self._put(found.trees[OUT], self._out)
         return Execution(
             self._out,
             None if ended_by else code,
             signal=ended_by,
-            timed_out=timed_out,
+            timed_out=late,
             seconds=found.seconds,
-            resumed=self._resumed,
+            resumed=resumed,
         )
 
-    def _keep(self, tree: Any) -> None:
-        """Put what the command left for the next attempt in the place of what it had."""
-        place = f"{self._job.scratch}/left"
-        write(tree, place, self._session.blobs)
-        files.remove(self._job.checkpoint)
-        os.rename(place, self._job.checkpoint)
+    def _check_lost(self, word: str, ended_by: int) -> None:
+        """Raise Outage where something outside ended the command, and it may go on from there."""
+        where, owner = self._session.server.name, self._job.action.owner
+        if word == TAKEN:
+            raise Outage(f"a worker of `{where}` was taken away from `{owner}`")
+        if ended_by in _ENDINGS and self._has_checkpoint():
+            raise Outage(f"`{owner}` was killed by signal {ended_by} on a worker of `{where}`")
+
+    def _put(self, tree: Any, place: str) -> None:
+        """Write a folder that came back, whole, in the place of what was sent."""
+        fresh, old = f"{self._job.scratch}/came-back", f"{self._job.scratch}/was-sent"
+        write(tree, fresh, self._session.blobs)
+        os.rename(place, old)
+        os.rename(fresh, place)
+        files.remove(old)
 
     def _trouble(self, verdict: Verdict) -> HostError:
         """Return what a status of the server means to a user."""

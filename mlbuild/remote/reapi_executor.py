@@ -7,20 +7,23 @@ result has the same key, and is hermetic unless the settings say that workers sh
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from mlbuild.errors import HostError, MlbuildError
 from mlbuild.exec.base import Execution, Executor, Gpu, Job
 from mlbuild.exec.sandbox import stage
+from mlbuild.remote.book import Book
 from mlbuild.remote.check import Checked
 from mlbuild.remote.outage import Outage
-from mlbuild.remote.parent import is_gone
 from mlbuild.remote.reapi_ear import Cancelled, Ear
 from mlbuild.remote.reapi_errand import Errand
+from mlbuild.remote.reapi_jobs import ServerJobs
 from mlbuild.remote.reapi_server import Server
 from mlbuild.remote.reapi_session import Session
 from mlbuild.remote.reapi_trial import tried
+from mlbuild.remote.under_way import UnderWay
 from mlbuild.shared import reapi_messages as wire
 
 _BACK_OFF = 1.0  # seconds before the second try; each later one waits twice as long
@@ -30,24 +33,39 @@ _LONGEST = 30.0
 class Reapi:
     """The executor of one server. `folder` is private; `jobs` is what this host would take.
 
-    What uses the network is run by `here`, where there is one.
+    What uses the network is run by `here`, where there is one; what runs elsewhere is noted in
+    `book`, where there is one. Any number of threads may run jobs:
+    they share the connections.
     """
 
     def __init__(
-        self, server: Server, *, folder: str, jobs: int, here: Executor | None = None
+        self,
+        server: Server,
+        *,
+        folder: str,
+        jobs: int,
+        here: Executor | None = None,
+        book: Book | None = None,
     ) -> None:
-        self.name = server.name  # of the executor that ran the last job
+        self._book = book or Book()
         self.hermetic = server.hermetic
         self.where = server.name
         self.jobs = server.slots or jobs
         self._here = here
         self._server = server
         self._folder = folder
+        self._last = threading.local()  # the executor that ran the last job of a thread
+        self._door = threading.Lock()
         self._session: Session | None = None
         self._owner = 0  # the process that the session is of
-        self._parent = 0
         self._ears: set[Ear] = set()
         self._is_cancelled = False
+
+    @property
+    def name(self) -> str:
+        """The name of the executor that ran the last job of this thread."""
+        found: str = getattr(self._last, "name", self._server.name)
+        return found
 
     def gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs that the settings say that the workers have."""
@@ -68,10 +86,14 @@ class Reapi:
         if names:
             yield Checked("gpu", "note", f"{names}: so the settings say; the API cannot be asked")
 
+    def under_way(self) -> UnderWay:
+        """Return its jobs that were started from here; asks nobody yet."""
+        return ServerJobs(self._server.name, self._opened)
+
     def run(self, job: Job) -> Execution:
         """Have the command of `job` executed; raise HostError where that cannot be."""
         chosen = self._here if job.run.network else None
-        self.name = chosen.name if chosen else self._server.name
+        self._last.name = chosen.name if chosen else self._server.name
         return chosen.run(job) if chosen else self._run(job)
 
     def _run(self, job: Job) -> Execution:
@@ -83,7 +105,7 @@ class Reapi:
             if self._is_cancelled:
                 ear.cancel()
             with ExitStack() as turn:
-                errand = Errand(job, sandbox, self._opened(), ear=ear, turn=turn)
+                errand = Errand(job, sandbox, self._opened(), book=self._book, ear=ear, turn=turn)
                 return self._persist(errand, ear, log=job.log)
         except Cancelled:
             return Execution(sandbox.out, None, signal.SIGTERM, interrupted=True)
@@ -92,12 +114,7 @@ class Reapi:
             (sandbox.settle if job.keep else sandbox.clear)()
 
     def cancel(self) -> None:
-        """End every running command, now and with all its children; later `run`s end at once.
-
-        Where our own build was killed nobody wants that: what runs elsewhere then goes on.
-        """
-        if self._parent and is_gone(self._parent):
-            os._exit(0)
+        """End every running command, now and with all its children; later `run`s end at once."""
         self._is_cancelled = True
         if self._here is not None:
             self._here.cancel()
@@ -130,14 +147,14 @@ class Reapi:
 
     def _opened(self) -> Session:
         """Return the session of this process: no connection outlives a fork."""
-        if self._session is None or self._owner != os.getpid():
-            self._owner, self._parent = os.getpid(), os.getppid()
-            self._session = Session(self._server, folder=self._folder)
-        return self._session
+        with self._door:
+            if self._session is None or self._owner != os.getpid():
+                self._owner = os.getpid()
+                self._session = Session(self._server, folder=self._folder)
+            return self._session
 
     def _persist(self, errand: Errand, ear: Ear, *, log: str) -> Execution:
         """Try it again while the server or its workers are in trouble that may pass."""
-        start = _size(log)
         tried = 0
         while True:
             try:
@@ -147,20 +164,14 @@ class Reapi:
                     times = f" ({tried + 1} tries)" if tried else ""
                     raise HostError(outage.message + times, hints=outage.hints) from outage
                 tried += 1
-                _restart(log, start, f"mlbuild: {outage.message}; try {tried + 1} follows\n")
+                _note(log, f"mlbuild: {outage.message}; try {tried + 1} follows")
                 ear.wait(min(_LONGEST, _BACK_OFF * 2 ** (tried - 1)))
 
 
-def _size(log: str) -> int:
-    try:
-        return os.stat(log).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _restart(log: str, start: int, line: str) -> None:
-    """Forget what an attempt printed that nobody can rely on, and say why."""
-    with suppress(FileNotFoundError):
-        os.truncate(log, start)
-    with open(log, "ab") as file:
-        file.write(line.encode("utf-8", "replace"))
+def _note(log: str, line: str) -> None:
+    """Say in a log, below what an attempt has printed, what became of it."""
+    with open(log, "ab+") as file:
+        if size := file.tell():
+            file.seek(size - 1)
+            line = line if file.read(1) == b"\n" else f"\n{line}"
+        file.write(f"{line}\n".encode("utf-8", "replace"))

@@ -1,10 +1,11 @@
-"""Log: what a command prints elsewhere, in the log file of its job while it is printed.
+"""Log: what a command prints elsewhere, while it is printed.
 
 A server that offers it has a stream for that; else all of it comes with the result. No byte is
 there twice, and none is left out.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,12 +18,12 @@ _REST = 5.0  # seconds that a stream has to end when the result holds nothing
 
 
 class Log:
-    """Appends to the file at `path`."""
+    """Gives what is printed to `print_`, from whatever thread, one piece at a time."""
 
-    def __init__(self, path: str, channel: Channel) -> None:
-        self._path = path
+    def __init__(self, print_: Callable[[bytes], None], channel: Channel) -> None:
+        self._print = print_
         self._channel = channel
-        self._got = 0  # bytes of what is printed that are in the file
+        self._got = 0  # bytes of what is printed that were given on
         self._door = threading.Lock()
         self._over = threading.Event()
         self._reader: threading.Thread | None = None
@@ -35,12 +36,16 @@ class Log:
             self._reader.start()
 
     def finish(self, printed: bytes) -> None:
-        """Append what is missing of all that was `printed`."""
+        """Give on what is missing of all that was `printed`."""
         if self._reader is not None and not printed:
             self._reader.join(_REST)
         self._over.set()
         with self._door:
             self._append(printed[self._got :])
+
+    def close(self) -> None:
+        """Stop reading, whatever is printed yet."""
+        self._over.set()
 
     def _read(self, name: str) -> None:
         while not self._over.is_set():
@@ -64,6 +69,5 @@ class Log:
 
     def _append(self, content: bytes) -> None:
         if content:
-            with open(self._path, "ab") as file:
-                file.write(content)
+            self._print(content)
             self._got += len(content)

@@ -157,7 +157,7 @@ def _caller_env(job: Job) -> Mapping[str, str]:
 def _messages(job: Job, root: Parcel, *, server: Server, packer: Packer) -> Consignment:
     """Return the Command and the Action over an input root."""
     platform = _PLATFORM()
-    for name, value in properties(server.platform, job.run, name=server.name):
+    for name, value in properties(server.platform, job.run, name=server.name, gpus=server.gpus):
         platform.properties.add(name=name, value=value)
     command = _COMMAND(
         arguments=["/bin/sh", _SCRIPT],

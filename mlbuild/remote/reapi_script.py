@@ -16,12 +16,14 @@ HERE = "@mlbuild-root@"  # stands for the input root where it may be anywhere
 CONTEXT, CONTEXT_HERE = "context.json", "tmp/context.json"
 TOLD = "told"
 LATE = "late"  # the time of the command was over
+TAKEN = "taken"  # somebody wants the worker for something else
 PROGRAM = "program"  # there is no such program
 EXPOSED = "exposed"  # the worker shows more than the input root
 NETWORK = "network"  # the worker has a network that the action did not ask for
 PLATFORM = "platform"  # the worker's system is another one
 PROCESSOR = "processor"  # the worker's processor rounds in another way
 
+FAREWELL = 20.0  # seconds that a command has to save what it knows when its worker is taken away
 _WORD = 128 << 10  # bytes of one word that Linux takes
 _WORDS = 1 << 20  # of all of them
 # What a worker may show below `/`: its programs, and what the kernel and every sandbox makes.
@@ -49,6 +51,7 @@ def script_of(
         "exec 2>&1 </dev/null",
         'r=$(pwd -P); case "$r" in /) r=;; esac',
         f'tell() {{ printf \'%s\\n\' "$*" >"$r/{TOLD}"; exit 1; }}',
+        f"trap 'tell {TAKEN}' TERM USR1",
         *_sealed(scene),
         *_offline(scene),
         *_platform(scene),
@@ -126,16 +129,30 @@ def _command(argv: list[str], environment: Mapping[str, str], *, timeout: float)
     sizes = [len(word.encode("utf-8", "surrogateescape")) + 1 for word in words]
     if max(sizes) > _WORD or sum(sizes) > _WORDS:
         raise too_long(argv[0], sum(sizes))
-    line = " ".join(["exec env -i", *map(_quoted, words)])
-    if not timeout:
-        yield line
-        return
-    # Asked to end first, as on this host; a server would kill it at once.
+    line = " ".join(["exec env -i $d", *map(_quoted, words)])
+    # A shell ignores these two for a command that it does not wait for at once; we do not want it.
+    yield "d=--default-signal=INT,QUIT; env $d true 2>/dev/null || d="
     yield f"({line}) & c=$!"
-    yield (
-        f'(sleep {timeout:.3f}; echo {LATE} >"$r/{TOLD}"; kill -TERM $c; sleep {GRACE:.3f}; '
-        "kill -KILL $c) >/dev/null 2>&1 & w=$!"
-    )
+    yield "exec >/dev/null 2>&1"  # else some shells print how the command ended
+    yield f"trap '{_taken()}' TERM USR1"
+    if timeout:
+        yield f"({_timer(timeout)}) & w=$!"
     yield "wait $c; s=$?"
-    yield "kill $w 2>/dev/null"
+    yield "while kill -0 $c; do wait $c; s=$?; done"  # a signal ends a wait
+    if timeout:
+        yield "kill $w"
     yield "exit $s"
+
+
+def _taken() -> str:
+    """Return what follows when the runner of a worker is to end: the command may save first."""
+    return f'echo {TAKEN} >"$r/{TOLD}"; kill -TERM $c; (sleep {FAREWELL:g}; kill -KILL $c) &'
+
+
+def _timer(seconds: float) -> str:
+    """Return what ends a command after so long: asked first, as on this host."""
+    return (
+        f"trap 'kill $s; exit' TERM; sleep {seconds:.3f} & s=$!; wait $s; "
+        f'echo {LATE} >"$r/{TOLD}"; kill -TERM $c; '
+        f"sleep {GRACE:.3f} & s=$!; wait $s; kill -KILL $c"
+    )

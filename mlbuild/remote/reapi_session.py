@@ -34,7 +34,7 @@ class Session:
         with self.troubles():
             self._check()
             self.packer = Packer(self.blobs, folder)
-            self.operations = Operations(self.channel, folder=folder, function=self.blobs.function)
+            self.operations = Operations(self.channel, function=self.blobs.function)
         self._there: set[bytes] = set()
 
     def _check(self) -> None:

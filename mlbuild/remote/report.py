@@ -28,20 +28,30 @@ class Report:
     """
 
     def __init__(
-        self, id_: str, control: Control, *, attempt: str, host: str, pause: float
+        self,
+        id_: str,
+        control: Control,
+        *,
+        attempt: str,
+        host: str,
+        pause: float,
+        ring: Callable[[], None],
     ) -> None:
         self.preempted = False
         self._id = id_
         self._control = control
         self._pause = pause
+        self._ring = ring
         every = max(EVERY, 2 * pause)
         now = time.time_ns() / 1e9
         self._state = State("queued", attempt, host=host, pid=os.getpid(), since=now, every=every)
         self._state = replace(self._state, mlbuild=__version__)
         self._door = threading.Lock()
-        self._log = tempfile.NamedTemporaryFile(prefix="mlbuild-log-")  # noqa: SIM115 - `close`
+        # Without a name of its own: nothing is left of it, however we end.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - `close`
         self._sent = 0  # bytes of the log
         self._cancel: Callable[[], None] = lambda: None
+        self._leave: Callable[[], None] = lambda: None
         self._cancelled = False
         self._started = self._told = self._looked = time.monotonic()
         self._over = threading.Event()
@@ -50,7 +60,7 @@ class Report:
     @property
     def log(self) -> str:
         """The absolute path of the file that the command prints to."""
-        return self._log.name
+        return f"/proc/{os.getpid()}/fd/{self._log.fileno()}"
 
     def begin(self, order: Order) -> None:
         """Tell that the order has been taken."""
@@ -73,11 +83,13 @@ class Report:
                 self._state = changed
                 self._told = 0.0
 
-    def on_cancel(self, cancel: Callable[[], None]) -> None:
-        """Have `cancel` called when somebody wants the run to end."""
-        self._cancel = cancel
+    def on_cancel(self, cancel: Callable[[], None], *, leave: Callable[[], None]) -> None:
+        """Have `cancel` called when somebody wants the run to end, `leave` at pre-emption."""
+        self._cancel, self._leave = cancel, leave
         if self._cancelled:
             cancel()
+        elif self.preempted:
+            leave()
 
     def is_cancelled(self) -> bool:
         """Say whether somebody wants the run to end."""
@@ -150,8 +162,9 @@ class Report:
     def _tell(self) -> None:
         self._state = replace(self._state, beat=self._state.beat + 1)
         self._control.tell(self._id, self._state)
+        self._ring()
         self._told = time.monotonic()
 
     def _preempt(self, *_: object) -> None:
         self.preempted = True
-        self._cancel()
+        self._leave()

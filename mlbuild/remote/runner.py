@@ -7,38 +7,39 @@ goes back as a tree. Why there is no result is told in the state too.
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from time import sleep
+from functools import partial
 from typing import Any
 
 from mlbuild import __version__
 from mlbuild.core.digest import Digest
-from mlbuild.core.gpus import parse_wish
+from mlbuild.core.gpus import either, parse_wishes
 from mlbuild.errors import HostError, InputError, Interrupted, MlbuildError
-from mlbuild.exec.base import Execution, Executor, Gpu, Job, Staged, Tool
+from mlbuild.exec.base import Execution, Gpu, Job, Patient, Staged, Tool
 from mlbuild.exec.bubblewrap import Bubblewrap
 from mlbuild.exec.choice import Choice
-from mlbuild.exec.gpus import lent
 from mlbuild.exec.host import platform_id
+from mlbuild.exec.leases import LENT_TO, lent
 from mlbuild.exec.numerics import cpu_class
 from mlbuild.exec.process import Process
 from mlbuild.remote.control import Control
 from mlbuild.remote.freight import Freight
+from mlbuild.remote.lot import Lot
 from mlbuild.remote.order import Order, Wanted, decode
 from mlbuild.remote.outage import Outage, bucket_troubles, full_disk
 from mlbuild.remote.outputs import open_up, scan
 from mlbuild.remote.report import Report
 from mlbuild.remote.site import Site
+from mlbuild.remote.slots import Slots
 from mlbuild.remote.state import Fault
 from mlbuild.remote.terms import Terms
 from mlbuild.remote.tools import carried, fitting, travels
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
-from mlbuild.store.locks import KeyLock
 
-_PAUSE = 0.01  # seconds between two looks at slots that others have
+FAREWELL = 20.0  # seconds that a command has to save what it knows when its machine is taken away
 
 
 class _Lacking(Exception):  # noqa: N818 - what happened, not a kind of error
@@ -60,20 +61,27 @@ def run_order(
     caller_env: Mapping[str, str],
     attempt: str,
     pause: float,
+    ring: Callable[[], None] = lambda: None,
+    lot: Lot | None = None,
 ) -> None:
     """Bring the order `id_` to its end. The caller holds the right to run it.
 
     `caller_env` are the variables of the submitter that network actions may see. The state is
-    told at least every few seconds; `pause` are the seconds between two looks at the bucket.
+    told at least every few seconds; `pause` are the seconds between two looks at the bucket, and
+    `ring` is called whenever something was told. With a `lot` an engine has given CPUs and GPUs
+    already; else this machine lends them.
     """
-    report = Report(id_, control, attempt=attempt, host=site.host, pause=pause)
+    report = Report(id_, control, attempt=attempt, host=site.host, pause=pause, ring=ring)
     try:
         order = _order(id_, control)
         with bucket_troubles(site.host):
             report.begin(order)
-            _check(order, site.host)
+            report.note(job=lot.job if lot else "")
+            _check(order, site)
             with site.open() as store:
-                what = _Run(order, site, store, report, terms=terms, caller_env=caller_env)
+                what = _Run(
+                    *(order, site, store, report), terms=terms, caller_env=caller_env, lot=lot
+                )
                 what.go(id_, freight, control)
     except _Lacking as lacking:
         trees = tuple((tree.hash, tree.size) for tree in lacking.trees)
@@ -101,8 +109,9 @@ def _order(id_: str, control: Control) -> Order:
     return decode(content)
 
 
-def _check(order: Order, host: str) -> None:
-    """Make sure that this machine is one that gives the same result."""
+def _check(order: Order, site: Site) -> None:
+    """Make sure that this machine is one that gives the same result, and has room for it."""
+    host = site.host
     if order.mlbuild != __version__:
         older = host if _numbers(__version__) < _numbers(order.mlbuild) else "your machine"
         raise HostError(
@@ -125,12 +134,12 @@ def _check(order: Order, host: str) -> None:
             f"last bit what {order.numerics} gives",
             hints=("build it with a machine of the same class",),
         )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if order.run.memory > memory:
-        raise HostError(
-            f"`{order.action.owner}` asks for {order.run.memory >> 20} MiB of memory, "
-            f"and `{host}` has {memory >> 20} MiB"
-        )
+    owner, room = order.action.owner, site.room()
+    # More CPUs than there are only take longer: who submits has said so where it is too many.
+    if lack := replace(room, cpus=0).lack(order.run):
+        raise HostError(f"`{owner}` {lack}")
+    if shortage := room.shortage(order.run):  # which may be over soon
+        raise Outage(f"`{owner}` {shortage}", hints=full_disk(host).hints)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -156,6 +165,7 @@ class _Run:
         *,
         terms: Terms,
         caller_env: Mapping[str, str],
+        lot: Lot | None,
     ) -> None:
         self._order = order
         self._site = site
@@ -163,6 +173,7 @@ class _Run:
         self._report = report
         self._terms = terms
         self._caller_env = caller_env
+        self._lot = lot
 
     def go(self, id_: str, freight: Freight, control: Control) -> None:
         """Do everything; tell the state at the end."""
@@ -170,14 +181,14 @@ class _Run:
         tools = self._tools(freight, control)
         inputs = self._inputs(freight)
         executor = self._executor()
-        report.on_cancel(executor.cancel)
+        report.on_cancel(executor.cancel, leave=partial(executor.cancel, grace=FAREWELL))
         scratch = store.scratch()
         checkpoint = ""
         try:
             if order.checkpoint:
                 checkpoint = store.checkpoint(order.key or id_)
                 report.note(resumed=bool(os.listdir(checkpoint)))
-            with self._slots(), self._gpus() as gpus:
+            with self._lent() as gpus:
                 execution = self._executed(
                     executor,
                     Job(
@@ -205,6 +216,10 @@ class _Run:
         finally:
             executor.close()
             store.drop(scratch)
+
+    def _slots(self) -> Slots:
+        limit = self._terms.slots or len(os.sched_getaffinity(0))
+        return Slots(self._store, limit)
 
     def _tools(self, freight: Freight, control: Control) -> dict[str, Tool]:
         """Return all tools: those of this machine, or what was sent because it lacks them."""
@@ -266,7 +281,7 @@ class _Run:
         finally:
             self._store.drop(folder)
 
-    def _executor(self) -> Executor:
+    def _executor(self) -> Patient:
         """Return what runs the command; a plain process only where that was asked for."""
         inside = self._terms.inside
         if inside == "process":
@@ -278,7 +293,7 @@ class _Run:
         environ = self._site.environ
         return Choice(sandbox, folder=folder, environ=environ, insist=inside == "docker")
 
-    def _executed(self, executor: Executor, job: Job) -> Execution:
+    def _executed(self, executor: Patient, job: Job) -> Execution:
         """Run the command; where that cannot be, see whether that is for want of a sandbox."""
         try:
             return executor.run(job)
@@ -298,29 +313,14 @@ class _Run:
             ) from error
 
     @contextmanager
-    def _slots(self) -> Iterator[None]:
-        """Hold as many of the slots as the command uses CPUs."""
-        limit = self._terms.slots or len(os.sched_getaffinity(0))
-        wanted = min(self._order.run.cpus, limit)
-        held: list[KeyLock] = []
-        try:
-            while True:
-                for number in range(limit):
-                    lock = self._store.key_lock(f"slot-{number}")
-                    if lock.try_acquire():
-                        held.append(lock)
-                    if len(held) == wanted:
-                        break
-                if len(held) == wanted:
-                    break
-                while held:  # all or nothing
-                    held.pop().release()
-                self._wait(f"one of the {limit} slots")
-                sleep(_PAUSE)
-            yield
-        finally:
-            for lock in held:
-                lock.release()
+    def _lent(self) -> Iterator[tuple[Gpu, ...]]:
+        """Hold what the command needs of this machine; yield its GPUs."""
+        if self._lot is not None:
+            yield self._lot.gpus if self._order.run.gpus else ()
+            return
+        # In this order: who waits for a GPU keeps nobody waiting who needs none.
+        with self._gpus() as gpus, self._slots().held(self._order.run.cpus, self._wait):
+            yield gpus
 
     @contextmanager
     def _gpus(self) -> Iterator[tuple[Gpu, ...]]:
@@ -329,18 +329,16 @@ class _Run:
         if not run.gpus:
             yield ()
             return
-        wish, alike = parse_wish(run.gpus), run.determinism == "bitwise"
+        wishes, alike = parse_wishes(run.gpus), run.determinism == "bitwise"
         gpus = self._site.gpus
-        if lack := gpus.lack(wish, alike=alike):
-            raise HostError(
-                f"`{owner}` needs {wish}: {lack.replace('this host', f'`{self._site.host}`')}"
-            )
+        if lack := gpus.lack(wishes, alike=alike):
+            lack = lack.replace("this host", f"`{self._site.host}`")
+            raise HostError(f"`{owner}` needs {either(wishes)}: {lack}")
         with lent(
-            wish,
-            gpus.eligible(wish, alike=alike),
+            gpus.offers(wishes, alike=alike),
             lock=self._store.key_lock,
             borrower=f"{owner} (process {os.getpid()})",
-            on_wait=lambda holders: self._wait(f"{wish}, lent to {holders}"),
+            on_wait=lambda holders: self._wait(either(wishes) + LENT_TO + holders),
         ) as found:
             yield found
 

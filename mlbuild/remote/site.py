@@ -13,6 +13,7 @@ from mlbuild.core.limits import limits_of
 from mlbuild.exec.gpus import Gpus
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.numerics import cpu_class
+from mlbuild.exec.room import Room, free
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.remote.facts import Facts
 from mlbuild.shared.base import Bucket, SharedTrouble
@@ -46,7 +47,16 @@ class Site:
         """Return the bucket that lies beside the store, for who has no other."""
         folder = f"{self.root}/remote"
         os.makedirs(folder, 0o700, exist_ok=True)
-        return FolderBucket(folder)
+        # A power cut ends all runs anyway: what it damages is started anew.
+        return FolderBucket(folder, durable=False)
+
+    def look(self, id_: str) -> tuple[int, int]:
+        """Return what changes whenever the state of an order in that bucket does."""
+        try:
+            found = os.stat(f"{self.root}/remote/jobs/{id_}/state", follow_symlinks=False)
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def lacks(self, trees: list[Digest]) -> list[Digest]:
         """Return those of `trees` that are not in the store."""
@@ -63,13 +73,17 @@ class Site:
         place = self.root
         while not os.path.isdir(place):
             place = os.path.dirname(place)
-        room = os.statvfs(place)
-        return room.f_bavail * room.f_frsize
+        return free(place)
+
+    def room(self) -> Room:
+        """Return what this machine has for commands."""
+        cores = len(os.sched_getaffinity(0))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Room(f"`{self.host}`", cores, memory, max(1, self.free()), self.root)
 
     def facts(self) -> Facts:
         """Return what this machine is."""
-        cores = len(os.sched_getaffinity(0))
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        room = self.room()
         version = ".".join(map(str, sys.version_info[:3]))
         return Facts(
             self.host,
@@ -77,9 +91,9 @@ class Site:
             version,
             platform_id(),
             cpu_class(),
-            cores,
-            memory,
-            self.free(),
+            room.cpus,
+            room.memory,
+            room.free,
             self.root,
         )
 

@@ -18,9 +18,9 @@ from mlbuild.core.digest import digest_of
 from mlbuild.errors import HostError, InputError
 from mlbuild.remote import baggage, boot
 from mlbuild.remote.link import OLDEST, Link
-from mlbuild.remote.outage import Cut, Outage
+from mlbuild.remote.outage import Cut
 
-_HOST = re.compile(r"(?:ssh://)?(?!-)[A-Za-z0-9_.:@%\[\]-]{1,255}")
+_HOST = re.compile(r"(?!.*@-)(?:ssh://)?(?!-)[A-Za-z0-9_.:@%\[\]-]{1,255}")
 _PERSIST = 60  # seconds that our connection outlives its last use
 _LONGEST = 60  # letters of a folder for sockets: the kernel takes 107 with the name
 _FAREWELL = 3.0  # seconds that ssh has to end once nobody talks with it
@@ -33,11 +33,13 @@ _OPTIONS = (
 # A user who names a Python means no other; else the version of our own comes first.
 _FIND = (
     "wanted=$1 best=$2 program=$3 digest=$4 root=$5; "
-    'for one in ${wanted:-"python$best" python3}; do '
-    'if command -v "$one" >/dev/null 2>&1; then '
+    'case $wanted in "") set -- "python$best" python3;; '
+    '"~/"*) set -- "$HOME/${wanted#??}";; *) set -- "$wanted";; esac; '
+    'for one do if command -v "$one" >/dev/null 2>&1; then '
     'exec "$one" -I -c "$program" "$digest" "$root"; fi; done; '
     f"exit {_NO_PYTHON}"
 )
+_SAID = 1 << 16  # bytes of what ssh prints: a host may print without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Ssh:
     def connect(self) -> Link:
         """Return a new link; raise Outage where the host cannot be reached, else HostError."""
         sharing = self._shared()
-        said = os.memfd_create("ssh", os.MFD_CLOEXEC)
+        said = _bounded_file()
         with self._alone():
             if sharing:
                 self._ensure_master(sharing)
@@ -154,7 +156,7 @@ class Ssh:
         runtime = self._environ.get("XDG_RUNTIME_DIR", "")
         places = (
             f"{self._folder}/ssh",
-            f"{runtime or '/nowhere'}/mlbuild",
+            *([f"{runtime}/mlbuild"] if os.path.isabs(runtime) else []),
             f"/tmp/mlbuild-ssh-{os.getuid()}",  # noqa: S108 - checked below
         )
         for place in places:
@@ -191,7 +193,7 @@ class Ssh:
 
     def _spoken(self, *options: str) -> tuple[int, str]:
         """Run ssh without a command; return its exit code and what it said."""
-        said = os.memfd_create("ssh", os.MFD_CLOEXEC)
+        said = _bounded_file()
         try:
             done = subprocess.run(
                 self._command(*options),
@@ -216,6 +218,11 @@ def trouble_of(host: str, code: int, said: str) -> HostError:
             f"there is no Python on `{host}` where it is looked for",
             hints=(f"install Python {OLDEST} or later there, or say where it is: `python`",),
         )
+    if "nknown option: -I" in said:
+        return HostError(
+            f"the Python of `{host}` is of the 2nd generation, and the runner needs {OLDEST}",
+            hints=(f"install Python {OLDEST} or later there, or say where it is: `python`",),
+        )
     if code != _SSH_FAILED:
         return Cut(f"the connection to `{host}` ended: {last}")
     if "IDENTIFICATION HAS CHANGED" in said or "HOST IDENTIFICATION" in said:
@@ -236,7 +243,7 @@ def trouble_of(host: str, code: int, said: str) -> HostError:
             f"`{host}` does not let you in: {last}",
             hints=(f"`ssh {host} true` must work without a question: see `ssh-agent`",),
         )
-    return Outage(f"`{host}` cannot be reached: {last}", hints=(f"try `ssh {host} true`",))
+    return Cut(f"`{host}` cannot be reached: {last}", hints=(f"try `ssh {host} true`",))
 
 
 def _bare(host: str) -> str:
@@ -244,11 +251,19 @@ def _bare(host: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for any login shell: one line, and no `!`, which csh would take."""
-    if "\n" in word or "!" in word:
+    """Quote a word for any login shell: one line, no `!` for csh, no backslash for fish."""
+    if {"\n", "!", "\\"} & set(word):
         raise InputError(f"`{word!r}` cannot be handed to the shell of another machine")
     return shlex.quote(word)
 
 
+def _bounded_file() -> int:
+    """Return a file of memory that takes _SAID bytes; writing more fails."""
+    fd = os.memfd_create("ssh", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.truncate(fd, _SAID)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return fd
+
+
 def _read(fd: int) -> str:
-    return os.pread(fd, 1 << 16, 0).decode("utf-8", "replace")
+    return os.pread(fd, _SAID, 0).rstrip(b"\0").decode("utf-8", "replace")

@@ -34,10 +34,14 @@ _PIECE = 1 << 24  # bytes of one read(2) or write(2)
 
 
 class FolderBucket:
-    """Objects as files below the absolute path `root`, which must be there already."""
+    """Objects as files below the absolute path `root`, which must be there already.
 
-    def __init__(self, root: str) -> None:
+    One that is not `durable` may lose what it was given last, when the power fails.
+    """
+
+    def __init__(self, root: str, *, durable: bool = True) -> None:
         self.root = root
+        self._durable = durable
 
     def read(self, name: str, *, start: int = 0, size: int = -1, limit: int = -1) -> bytes | None:
         """Return `size` bytes from `start` (-1: all); None when there is no object."""
@@ -61,7 +65,7 @@ class FolderBucket:
                 return False
             private = f"{TMP}{os.urandom(16).hex()}"
             try:
-                _fill(private, content, at=folder)
+                _fill(private, content, at=folder, durable=self._durable)
                 if fresh:
                     return _link(private, last, at=folder)
                 os.rename(private, last, src_dir_fd=folder, dst_dir_fd=folder)
@@ -147,15 +151,19 @@ def _enter(name: str, *, at: int, make: bool) -> int | None:
     return fd
 
 
-def _fill(name: str, content: bytes, *, at: int) -> None:
-    """Write and flush the new file `name`; whoever may read the folder may read it."""
+def _fill(name: str, content: bytes, *, at: int, durable: bool) -> None:
+    """Write the new file `name`, and flush it where it is to be `durable`.
+
+    Whoever may read the folder may read it.
+    """
     fd = os.open(name, _NEW, 0o600, dir_fd=at)
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(fd, rest[:_PIECE]) :]
         os.fchmod(fd, 0o600 | (os.fstat(at).st_mode & 0o044))
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

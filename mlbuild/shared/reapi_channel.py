@@ -52,17 +52,20 @@ class Channel:
         self._channels: list[grpc.Channel] = []
         self._turn = count()
 
-    def call(self, method: Method, request: Any, *, spread: bool = False) -> Any | None:
+    def call(
+        self, method: Method, request: Any, *, spread: bool = False, within: float = 0.0
+    ) -> Any | None:
         """Return the answer to `request`; None for NOT_FOUND.
 
-        With `spread` it may go over any of the connections, as large requests should.
+        With `spread` it may go over any of the connections, as large requests should. `within` are
+        the seconds after which it is given up, if not those of our patience.
         """
         callable_ = self._at(spread=spread).unary_unary(
             method.path,
             request_serializer=self._sent,
             response_deserializer=self._received(method),
         )
-        timeout = self.patience + request.ByteSize() / SLOWEST
+        timeout = (within or self.patience) + request.ByteSize() / SLOWEST
         with self._calls():
             try:
                 return callable_(request, timeout=timeout, metadata=self._metadata)

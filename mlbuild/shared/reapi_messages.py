@@ -222,6 +222,8 @@ message ExecuteResponse
   5 message string
 message CancelOperationRequest
   1 name string
+message GetOperationRequest
+  1 name string
 message Empty
 message PreconditionFailure
   1 violations Violation*
@@ -323,6 +325,7 @@ EXECUTE = _method(f"{_API}.Execution", "Execute", response="Operation")
 WAIT_EXECUTION = _method(f"{_API}.Execution", "WaitExecution", response="Operation")
 _OPERATIONS = "google.longrunning.Operations"
 CANCEL = _method(_OPERATIONS, "CancelOperation", response="Empty")
+OPERATION = _method(_OPERATIONS, "GetOperation", response="Operation")
 
 Digest = message("Digest")
 UpdatedBlob = message("UpdatedBlob")

@@ -57,7 +57,8 @@ def fullness(root: str) -> HostError | None:
         return None
     # Root may use what is kept back for it.
     blocks = room.f_bfree if os.geteuid() == 0 else room.f_bavail
-    return _no_space(root) if blocks * room.f_frsize < _TIGHT else None
+    no_names = bool(room.f_files) and not room.f_ffree  # file systems without a limit say 0
+    return _no_space(root) if no_names or blocks * room.f_frsize < _TIGHT else None
 
 
 def _no_space(root: str) -> HostError:

@@ -2,11 +2,16 @@
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from mlbuild.core.action import OutputRef, Run
@@ -16,8 +21,12 @@ from mlbuild.remote.reapi_executor import Reapi
 from mlbuild.remote.reapi_server import Server
 from mlbuild.shared import reapi_messages as wire
 from mlbuild.shared.reapi_access import parsed
+from mlbuild.shared.reapi_channel import CONNECTIONS
 from tests.contract.jobs import Jobs, shell
+from tests.harness import Build
 from tests.reapi_foreman import Foreman, Hands, running
+
+PATIENCE = 30.0  # seconds for what must happen
 
 
 @pytest.fixture
@@ -34,6 +43,20 @@ def jobs(tmp_path: Path) -> Jobs:
 def executor(foreman: Foreman, jobs: Jobs, **settings: Any) -> Reapi:
     server = Server("grid", parsed(foreman.url), **{"retries": 0, **settings})
     return Reapi(server, folder=str(jobs.root / "own"), jobs=1)
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@contextmanager
+def running_job(ours: Reapi, job: Job) -> "Iterator[Future[Execution]]":
+    """Run a job beside the block."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(ours.run, job)
 
 
 def out(done: Execution) -> str:
@@ -109,6 +132,53 @@ def test_trouble_that_passes_is_tried_again(foreman: Foreman, jobs: Jobs) -> Non
     assert log(job).endswith("because; try 2 follows\nprinted\n")
 
 
+@pytest.mark.parametrize("mood", ["OK", "INTERNAL", "DEADLINE_EXCEEDED"])
+def test_a_checkpoint_is_kept_whatever_became_of_the_command(
+    foreman: Foreman, jobs: Jobs, mood: str
+) -> None:
+    # given a command that a worker, the server or somebody on the worker has ended
+    foreman.checkpoint = {"step": b"7\n"}
+    foreman.moods, foreman.codes = deque([mood]), [137]
+    checkpoint = jobs.root / "checkpoint"
+    (checkpoint / "old").mkdir(parents=True)
+    run = replace(shell("true"), timeout=5.0 if mood == "DEADLINE_EXCEEDED" else 0.0)
+    job = jobs.job(run, checkpoint=str(checkpoint))
+    ours = executor(foreman, jobs, retries=1)
+
+    # when it has been tried as often as it may be
+    done = ours.run(job)
+
+    # then what it had saved is here, and went along with the second try
+    assert [path.name for path in checkpoint.iterdir()] == ["step"]
+    if mood == "DEADLINE_EXCEEDED":
+        assert done.timed_out
+        assert foreman.calls["Execute"] == 1
+    else:
+        assert done.resumed
+        assert foreman.calls["Execute"] == 2
+        assert foreman.sent("checkpoint/step") == b"7\n"
+
+
+def test_a_command_that_is_killed_without_a_checkpoint_has_failed(
+    foreman: Foreman, jobs: Jobs
+) -> None:
+    foreman.codes = [137]
+
+    done = executor(foreman, jobs, retries=1).run(jobs.job(shell("true")))
+
+    assert done.signal == 9
+    assert foreman.calls["Execute"] == 1
+
+
+def test_a_worker_that_is_taken_away_is_no_fault_of_the_command(
+    foreman: Foreman, jobs: Jobs
+) -> None:
+    foreman.told, foreman.codes = b"taken\n", [143]
+
+    with pytest.raises(HostError, match=r"a worker of `grid` was taken away .* \(2 tries\)"):
+        executor(foreman, jobs, retries=1).run(jobs.job(shell("true")))
+
+
 def test_trouble_that_does_not_pass_is_told(foreman: Foreman, jobs: Jobs) -> None:
     foreman.moods.extend(["INTERNAL", "INTERNAL"])
 
@@ -164,19 +234,80 @@ def test_a_log_that_streams_is_there_once(foreman: Foreman, jobs: Jobs) -> None:
 
 def test_cancel_ends_the_operation(foreman: Foreman, jobs: Jobs) -> None:
     foreman.moods.append("stay")
-    ours, answers = executor(foreman, jobs), []
-    thread = threading.Thread(target=lambda: answers.append(ours.run(jobs.job(shell("true")))))
-    thread.start()
-    while not foreman.executed:
-        thread.join(0.01)
+    ours = executor(foreman, jobs)
 
-    ours.cancel()
-    thread.join()
+    with running_job(ours, jobs.job(shell("true"))) as done:
+        until(lambda: foreman.executed)
+        ours.cancel()
     later = ours.run(jobs.job(shell("true")))
 
-    assert answers[0].interrupted
+    assert done.result().interrupted
     assert later.interrupted
     assert foreman.calls["Execute"] == 1
+    assert foreman.cancelled == ["operation/1"]
+
+
+def test_cancel_ends_an_operation_whose_name_comes_late(foreman: Foreman, jobs: Jobs) -> None:
+    foreman.moods.append("whisper")
+    ours = executor(foreman, jobs)
+
+    with running_job(ours, jobs.job(shell("true"))) as done:
+        until(lambda: foreman.executed)
+        ours.cancel()
+        foreman.may_speak.set()
+
+    assert done.result().interrupted
+    assert foreman.cancelled == ["operation/1"]
+
+
+def test_one_process_has_many_jobs_under_way(foreman: Foreman, jobs: Jobs) -> None:
+    # given jobs that all run until the last of them has begun
+    number = 20
+    foreman.together = threading.Barrier(number)
+    ours = executor(foreman, jobs)
+    wanted = [
+        jobs.job(shell(f"true {at}"), jobs.file("in.txt", b"%d" % at)) for at in range(number)
+    ]
+
+    # when threads of one process run them
+    with ThreadPoolExecutor(number) as pool:
+        done = list(pool.map(ours.run, wanted))
+
+    # then each has its own outcome, over a handful of connections
+    assert [out(one) for one in done] == ["made\n"] * number
+    assert [log(job) for job in wanted] == ["printed\n"] * number
+    assert foreman.calls["Execute"] == number
+    assert foreman.calls["GetCapabilities"] <= 2
+    assert len(foreman.peers) <= CONNECTIONS
+
+
+def test_no_credential_is_anywhere_but_in_the_calls(
+    foreman: Foreman, build: Build, tmp_path: Path
+) -> None:
+    # given a server that wants a token, and one of two builds that it refuses
+    settings = tmp_path / "settings/mlbuild/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(
+        f'[executors.grid]\nkind = "reapi"\nurl = "{foreman.url}"\nretries = 0\n'
+        'token = "canary-1"\nheaders = ["x-key: canary-2"]\n'
+    )
+    build.env["XDG_CONFIG_HOME"] = str(tmp_path / "settings")
+    build.genrule("out", "cat").genrule("bad", "cat")
+    flags = ("--executor", "grid", "--events", str(tmp_path / "events"))
+
+    # when it executes one and refuses one
+    good = build.run("build", "--json", *flags, "//:out")
+    seen = dict(foreman.metadata)
+    foreman.refused["Execute"] = grpc.StatusCode.UNAUTHENTICATED
+    bad = build.run("build", "--json", *flags, "//:bad")
+
+    # then it was let in, and neither what was sent nor what is kept or said holds the token
+    assert (good.code, bad.code) == (0, 36)
+    assert (seen["authorization"], seen["x-key"]) == ("Bearer canary-1", "canary-2")
+    assert not any(b"canary" in blob for blob in foreman.blobs.values())
+    assert "canary" not in good.stdout + good.stderr + bad.stdout + bad.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != settings]
+    assert not [path for path in files if b"canary" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "nul\0"])

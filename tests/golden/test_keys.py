@@ -215,6 +215,9 @@ def test_another_tool_or_input_or_platform_is_another_key(unlike: dict[str, Any]
     [
         {"memory": 1},
         {"gpus": ""},
+        {"gpus": "A100-80GB:2, H100, 1"},
+        {"disk": 50 << 30},
+        {"spot": True},
         {"timeout": 0.0},
         {"caller_env": ()},
         {"quiet_env": ()},

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mlbuild.errors import HostError
+from mlbuild.remote.book import FOLDER, Book
 from mlbuild.remote.reapi_executor import Reapi
 from tests import docker
 from tests.contract.jobs import Jobs, marked, shell
@@ -18,7 +21,22 @@ from tests.harness import REPOSITORY, Build
 from tests.reapi_servers import CacheServer
 from tests.reapi_workers import casd_worker, executing, host_runner
 
-PATIENCE = 30.0  # seconds for what must happen
+PATIENCE = 90.0  # seconds for what must happen
+
+# Saves a step and then waits, or tells what it goes on from; asked to end, it saves a farewell.
+TRAINING = """
+import json, os, signal, subprocess, sys
+place = json.load(open(os.environ["MLBUILD_CONTEXT"]))["checkpoint"] + "/step"
+def farewell(*_):
+    open(place, "a").write(" and a farewell")
+    sys.exit(3)
+if os.path.exists(place):
+    open(sys.argv[1], "w").write("from " + open(place).read() + "\\n")
+else:
+    signal.signal(signal.SIGTERM, farewell)
+    open(place, "w").write("step 7")
+    subprocess.run(["sleep", "MARK"])
+"""
 
 
 @pytest.fixture(params=["reapi_worker", "buildgrid_worker"])
@@ -50,6 +68,50 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen"
         time.sleep(0.02)
+
+
+def parent(pid: int | str) -> int:
+    """Return the process that made another."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def runner_of(pid: int) -> int:
+    """Return the process of a worker that made the sandbox of a command."""
+    while "buildbox-run" not in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]:
+        pid = parent(pid)
+        assert pid, "no runner is above it"
+    return pid
+
+
+@contextmanager
+def started(build: Build, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    """Start `mlbuild WORDS...`; whatever fails, it ends with the block."""
+    with build.start(*words) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def kill_at(build: Build, label: str, mark: str) -> None:
+    """Kill the client of a build in the middle of a command that has `mark` in its words."""
+    with started(build, "build", *build.flags, label) as process:
+        until(lambda: marked(mark), "the command")
+        # A server that has not said yet what it calls the execution cannot be asked for it.
+        until(lambda: label in notes_of(build), "a name for it")
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def notes_of(build: Build) -> list[str]:
+    """Return the labels of the jobs that are in the book."""
+    return [note.label for note in Book(os.path.join(build.cache, *FOLDER)).notes()]
+
+
+def jobs_of(build: Build) -> list[dict[str, object]]:
+    """Return what `mlbuild jobs` lists."""
+    found: list[dict[str, object]] = json.loads(build.run("jobs", "--json").stdout)["jobs"]
+    return found
 
 
 def facts(path: Path) -> list[tuple[str, str, str]]:
@@ -103,13 +165,13 @@ def test_doctor_looks_at_the_server_and_at_a_worker(away: Build) -> None:
 
 
 def test_interrupted_it_ends_there_too(away: Build) -> None:
-    mark = f"7{os.getpid()}.5"
+    mark = f"297.{os.getpid()}1"
     away.genrule("long", f"sleep {mark}")
-    with away.start("build", *away.flags, "//:long") as process:
+    with started(away, "build", *away.flags, "//:long") as process:
         until(lambda: marked(f"sleep\0{mark}"), "the command")
 
         process.send_signal(signal.SIGINT)
-        process.communicate()
+        process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 8
     until(lambda: not marked(f"sleep\0{mark}"), "the end of the command")
@@ -117,30 +179,118 @@ def test_interrupted_it_ends_there_too(away: Build) -> None:
 
 def test_killed_and_typed_again_it_attaches(away: Build, tmp_path: Path) -> None:
     # given a build that was killed while its command runs
-    mark = f"3{os.getpid()}.5"
+    mark = f"297.{os.getpid()}2"
     away.genrule("long", f"sleep {mark} || echo ended")
-    with away.start("build", *away.flags, "//:long") as process:
-        until(lambda: marked(f"sleep\0{mark}"), "the command")
-        process.kill()
-        process.communicate()
+    kill_at(away, "//:long", f"sleep\0{mark}")
     before = marked(f"sleep\0{mark}")
 
     # when the same is typed again, and then the command ends
     events = tmp_path / "events"
-    with away.start("build", *away.flags, "//:long", "--events", str(events)) as again:
-        try:
-            until(lambda: events.exists() and "ActionStarted" in events.read_text(), "the start")
-        finally:
-            during = marked(f"sleep\0{mark}")
-            for pid in during:
-                os.kill(int(pid), signal.SIGTERM)
-            again.communicate()
+    with started(away, "build", *away.flags, "//:long", "--events", str(events)) as again:
+        until(lambda: events.exists() and "ActionStarted" in events.read_text(), "the start")
+        during = marked(f"sleep\0{mark}")
+        for pid in before:
+            os.kill(int(pid), signal.SIGTERM)
+        again.communicate(timeout=PATIENCE)
 
     # then nothing was started a second time
     assert len(before) == 1
     assert during == before
     assert again.returncode == 0
     assert away.output("long/long.txt") == "ended\n"
+
+
+def test_a_job_whose_client_is_gone_is_listed_and_attached_to(away: Build) -> None:
+    # given a job whose client was killed
+    mark = f"297.{os.getpid()}4"
+    away.genrule("long", f"echo begun >&2; sleep {mark} || echo ended")
+    kill_at(away, "//:long", f"sleep\0{mark}")
+
+    # when jobs are listed, and this one is followed to its end
+    listed = jobs_of(away)
+    with started(away, "attach", "//:long") as attached:
+        for pid in marked(f"sleep\0{mark}"):
+            os.kill(int(pid), signal.SIGTERM)
+        stdout, stderr = attached.communicate(timeout=PATIENCE)
+
+    # then its outcome waits for who builds it
+    assert [(job["label"], job["executor"], job["phase"]) for job in listed] == [
+        ("//:long", "grid", "running")
+    ]
+    assert (attached.returncode, stdout.splitlines()[0]) == (0, "begun"), stderr
+    assert away("//:long").ran == ["//:long"]
+    assert away.output("long/long.txt") == "ended\n"
+    assert jobs_of(away) == []
+
+
+def test_a_job_whose_client_is_gone_is_cancelled(away: Build) -> None:
+    mark = f"297.{os.getpid()}5"
+    away.genrule("long", f"sleep {mark}")
+    kill_at(away, "//:long", f"sleep\0{mark}")
+
+    done = away.run("cancel", "//:long", timeout=PATIENCE)
+
+    assert done.code == 0, done.stderr
+    until(lambda: not marked(f"sleep\0{mark}"), "the end of the command")
+    assert jobs_of(away) == []
+
+
+@pytest.mark.parametrize("how", ["its process is killed", "its worker is taken away"])
+def test_a_training_that_is_ended_there_goes_on_from_its_checkpoint(away: Build, how: str) -> None:
+    # given a training that has saved something
+    mark = f"297.{os.getpid()}3"
+    away.file("train.py", TRAINING.replace("MARK", mark))
+    away.file(
+        "BUILD.ml",
+        'train(name = "net", script = "train.py", args = ["$(output model.txt)"],\n'
+        '      outs = ["model.txt"])\n',
+    )
+    with started(away, "build", *away.flags, "--json", "//:net") as client:
+        until(lambda: marked(f"sleep\0{mark}"), "training")
+
+        # when it is ended from outside
+        if how == "its process is killed":
+            os.kill(parent(marked(f"sleep\0{mark}")[0]), signal.SIGKILL)
+        else:
+            os.kill(parent(parent(marked(f"sleep\0{mark}")[0])), signal.SIGTERM)
+        stdout, stderr = client.communicate(timeout=PATIENCE)
+
+    # then it was tried again and went on from there
+    assert client.returncode == 0, stderr
+    assert json.loads(stdout)["ran"] == ["//:net"]
+    saved = "step 7" if how == "its process is killed" else "step 7 and a farewell"
+    assert away.output("net/model.txt") == f"from {saved}\n"
+    assert json.loads(away.run("describe", "//:net", "--json").stdout)["result"]["resumed"]
+
+
+def test_a_runner_that_dies_is_replaced_by_another(build: Build, reapi_worker: CacheServer) -> None:
+    away = led(build, reapi_worker)
+    mark = f"297.{os.getpid()}6"
+    away.genrule("long", f"sleep {mark} || echo ended")
+    with started(away, "build", *away.flags, "//:long") as client:
+        until(lambda: marked(f"sleep\0{mark}"), "the command")
+        (first,) = marked(f"sleep\0{mark}")
+
+        os.kill(runner_of(int(first)), signal.SIGKILL)
+        until(lambda: {*marked(f"sleep\0{mark}")} - {first}, "another try")
+        for pid in {*marked(f"sleep\0{mark}")} - {first}:
+            os.kill(int(pid), signal.SIGTERM)
+        _, stderr = client.communicate(timeout=PATIENCE)
+
+    assert client.returncode == 0, stderr
+    (log,) = away.cache.glob("runs/*/logs/*long*.log")
+    assert "try 2 follows" in log.read_text()
+
+
+def test_what_no_worker_is_like_is_refused(build: Build, buildgrid_worker: CacheServer) -> None:
+    away = led(build, buildgrid_worker, "[executors.grid.platform]", 'nope = "x"')
+    away.genrule("up", "tr a-z A-Z")
+
+    done = away.run("build", *away.flags, "//:up", timeout=PATIENCE)
+
+    assert done.code == 36
+    assert "`grid` does not execute `//:up`: Unregistered platform prop" in done.stderr
+    assert "[executors.grid.platform]" in done.stderr
 
 
 def test_an_image_is_the_file_system_of_a_worker_that_shows_nothing_else(tmp_path: Path) -> None:
@@ -170,23 +320,45 @@ def test_a_worker_that_shows_more_than_it_should_is_refused(tmp_path: Path) -> N
         executor.close()
 
 
-def test_lenet_there_is_the_lenet_of_the_sandbox(reapi_worker: CacheServer, tmp_path: Path) -> None:
-    # given the example, shortened, and its environment in two caches
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return the example, shortened, with a cache that holds its environment and its model."""
+    folder = tmp_path_factory.mktemp("lenet")
     ignored = shutil.ignore_patterns("mlbuild-out", ".mlbuild")
-    shutil.copytree(REPOSITORY / "examples/lenet", tmp_path / "lenet", ignore=ignored)
-    here = Build(tmp_path / "lenet", cache=tmp_path / "cache")
+    shutil.copytree(REPOSITORY / "examples/lenet", folder / "here", ignore=ignored)
+    here = Build(folder / "here", cache=folder / "cache")
     here.edit("models/BUILD.ml", '"epochs": 5', '"epochs": 1')
-    here("//:env")
-    shutil.copytree(here.cache, tmp_path / "cache-there", symlinks=True)
-    there = led(here.copy(tmp_path / "there", cache=tmp_path / "cache-there"), reapi_worker)
+    here.edit("models/BUILD.ml", '"momentum": 0.9', f'"momentum": 0.9{os.getpid():08}')
+    here("//:env", "//data/...")
+    shutil.copytree(here.cache, folder / "cache-before", symlinks=True)
+    here("//models:lenet", "--events", str(folder / "here.jsonl"))
+    return here
 
-    # when it is trained in both ways
-    done = here("//models:lenet", "--events", str(tmp_path / "here.jsonl"))
-    away = there("//models:lenet", "--events", str(tmp_path / "there.jsonl"))
 
-    # then key and model are the same
-    assert done.ran == away.ran
-    assert "//models:lenet" in away.ran
-    assert facts(tmp_path / "here.jsonl") == facts(tmp_path / "there.jsonl")
-    assert executor_of(here, "//models:lenet") == "sandbox"
+def test_lenet_there_is_the_lenet_of_the_sandbox_whatever_becomes_of_the_client(
+    trained: Build, server: CacheServer, tmp_path: Path
+) -> None:
+    # given a training there whose client was killed
+    folder = trained.root.parent
+    shutil.copytree(folder / "cache-before", tmp_path / "cache", symlinks=True)
+    there = led(trained.copy(tmp_path / "there", cache=tmp_path / "cache"), server)
+    mark = f"--momentum\x000.9{os.getpid():08}"
+    kill_at(there, "//models:lenet", mark)
+    before = marked(mark)
+
+    # when the same is typed again
+    events = tmp_path / "there.jsonl"
+    with started(there, "build", *there.flags, "//models:lenet", "--events", str(events)) as again:
+        until(lambda: events.exists() and "ActionStarted" in events.read_text(), "the start")
+        during = marked(mark)
+        _, stderr = again.communicate(timeout=3 * PATIENCE)
+
+    # then it was followed, not begun again, and key and model are those of the sandbox
+    assert again.returncode == 0, stderr
+    assert before
+    assert set(during) <= set(before)
+    here = facts(folder / "here.jsonl")
+    assert facts(events) == here
+    assert "//models:lenet" in [id_ for id_, _, _ in here]
+    assert executor_of(trained, "//models:lenet") == "sandbox"
     assert executor_of(there, "//models:lenet") == "grid"

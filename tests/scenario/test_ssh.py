@@ -15,6 +15,7 @@ from tests import ssh
 from tests.harness import Build
 
 PATIENCE = 30.0  # seconds for what must happen
+_SSH = f"{shutil.which('ssh')}\0".encode()
 
 
 @pytest.fixture
@@ -199,6 +200,124 @@ def test_ctrl_c_ends_the_job_on_the_other_host(away: Build, host: ssh.Host) -> N
 
     assert client.returncode == 8
     until(lambda: not runners(host), "the end of the job")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_client_that_is_told_to_go_leaves_its_job_behind(
+    away: Build, host: ssh.Host, number: signal.Signals
+) -> None:
+    slow_training(away)
+    client = away.start("build", *away.flags, "//:net")
+    until(lambda: "step 5\n" in log_of(away), "training")
+    (runner,) = runners(host)
+
+    client.send_signal(number)
+    client.communicate(timeout=PATIENCE)
+    was_running = runners(host)
+    away("//:net")
+
+    assert client.returncode == 8
+    assert was_running in ([runner], [])  # it may have ended by now
+    assert log_of(away).splitlines() == [f"step {n}" for n in range(200)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_machine_that_is_taken_away_has_the_job_tried_again_from_its_checkpoint(
+    away: Build, host: ssh.Host, number: signal.Signals
+) -> None:
+    slow_training(away)
+    away.edit(
+        "train.py",
+        "for step",
+        "def leave(*_):\n"
+        "    time.sleep(2.5)\n"  # longer than whom a user ends
+        "    print('saved', flush=True)\n"
+        "    sys.exit(1)\n"
+        "import signal\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "for step",
+    )
+    client = away.start("build", *away.flags, "--json", "//:net")
+    until(lambda: "step 30\n" in log_of(away), "training")
+    (runner,) = runners(host)
+
+    os.kill(runner, number)
+    stdout, stderr = client.communicate(timeout=PATIENCE)
+
+    assert client.returncode == 0, stderr
+    assert json.loads(stdout)["ran"] == ["//:net"]
+    assert json.loads(away.run("describe", "//:net", "--json").stdout)["result"]["resumed"]
+    log = log_of(away)
+    assert "took the machine away; try 2 follows" in log
+    assert log.count("saved\n") == log.count("step 0\n") == 1
+    assert log.splitlines()[-1] == "step 199"
+
+
+def test_jobs_of_one_build_share_a_process_and_a_connection(away: Build, host: ssh.Host) -> None:
+    mark = f"7{os.getpid()}7"
+    commands = [f'genrule(name = "n{n}", outs = ["o{n}"], cmd = "sleep {mark}")' for n in range(4)]
+    away.file("BUILD.ml", "\n".join(commands))
+    client = away.start("build", *away.flags, "-j", "4", "//...")
+    try:
+        until(lambda: len(runners(host)) == 4, "all jobs")
+        names = [Path(f"/proc/{pid}/comm").read_text() for pid in below(client.pid)]
+        found = connections(client.pid)
+    finally:
+        client.send_signal(signal.SIGINT)
+        client.communicate(timeout=PATIENCE)
+
+    assert len(found) == 1
+    assert len([name for name in names if name.startswith("python")]) == 1
+    until(lambda: not runners(host), "the end of the jobs")
+
+
+def test_a_connection_that_is_lost_is_made_anew_for_all_jobs(away: Build, host: ssh.Host) -> None:
+    steps = "for n in $$(seq 60); do echo step $$n; sleep 0.05; done; echo > $@"
+    commands = [f'genrule(name = "net{n}", outs = ["o{n}"], cmd = "{steps}")' for n in range(3)]
+    away.file("BUILD.ml", "\n".join(commands))
+    client = away.start("build", *away.flags, "-j", "4", "--json", "//...")
+    until(lambda: len(runners(host)) == 3 and "step 5\n" in log_of(away), "all jobs")
+
+    (connection,) = connections(client.pid)
+    os.kill(connection, signal.SIGKILL)
+    stdout, stderr = client.communicate(timeout=PATIENCE)
+
+    assert client.returncode == 0, stderr
+    assert len(json.loads(stdout)["ran"]) == 3
+    logs = [*away.cache.glob("runs/*/logs/*net*.log")]
+    assert len(logs) == 3
+    for log in logs:
+        assert log.read_text().splitlines() == [f"step {n}" for n in range(1, 61)]
+
+
+def connections(pid: int) -> list[int]:
+    """Return the processes below another that are at our end of links; there is a master too."""
+    lines = {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in below(pid)}
+    return [one for one, line in lines.items() if line.startswith(_SSH) and b"/bin/sh" in line]
+
+
+def below(pid: int) -> list[int]:
+    """Return all processes that a process has started, and those that these have."""
+    words = ["pgrep", "-P", str(pid)]
+    found = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    children = [int(line) for line in found.split()]
+    return children + [one for child in children for one in below(child)]
+
+
+def test_a_host_without_a_sandbox_says_what_it_lacks(
+    build: Build, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("bare")
+    variables = (f"XDG_CACHE_HOME={folder}/far",)
+    for bare in ssh.server(folder / "host", variables=variables, hidden=("/usr/bin/bwrap",)):
+        led(build, bare, "retries = 0").genrule("one", "cat")
+        refused = build("//:one", code=36)
+        plain = led(build, bare, 'inside = "process"')("//:one")
+
+    assert "has no sandbox: bubblewrap is not installed" in refused.stderr
+    assert "apt-get install bubblewrap" in refused.stderr
+    assert plain.ran == ["//:one"]
+    assert "`hermetic: false`" in plain.stderr
 
 
 def test_an_unreachable_host_is_named(build: Build, host: ssh.Host) -> None:

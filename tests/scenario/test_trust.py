@@ -197,3 +197,79 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(build: Build) -> 
     assert "https://…@mirror/x" in done.stderr
     assert "hush-word" not in done.stdout + done.stderr
     assert not holding(("hush-word",), build.root)
+
+
+# Where actions run
+
+
+def choosing(build: Build, host: str) -> Build:
+    """Have a workspace choose an executor that it describes itself."""
+    build.file(
+        "mlbuild.toml",
+        f'[build]\nexecutor = "far"\n[executors.far]\nkind = "ssh"\nretries = 0\nhost = "{host}"\n',
+    )
+    return build.genrule("a", "tr a-z A-Z")
+
+
+def test_a_checkout_sends_nothing_to_a_machine_before_its_user_says_yes(build: Build) -> None:
+    choosing(build, "ssh://nobody@127.0.0.1:1")
+
+    before = build.run("//:a")
+    shown = build.run("trust")
+    after = build.run("--rerun", "//:a")
+    build.edit("mlbuild.toml", ":1", ":2")
+    changed = setting(build, "build.executor")
+
+    assert before.code == 0
+    assert "this workspace proposes to run actions on `far`: `mlbuild trust` accepts it" in (
+        before.stderr
+    )
+    assert 'executors.far.host = "ssh://nobody@127.0.0.1:1"' in shown.stdout
+    assert "actions run on `far`, which gets their inputs" in shown.stdout
+    assert after.code == 36
+    assert "cannot be reached" in after.stderr
+    assert changed == {"value": "auto", "origin": "default"}
+
+
+def test_who_names_an_executor_is_not_asked(build: Build) -> None:
+    choosing(build, "ssh://nobody@127.0.0.1:1")
+
+    far = build.run("--executor", "far", "//:a")
+    here = build.run("--executor", "sandbox", "//:a")
+
+    assert far.code == 36
+    assert here.code == 0
+    assert "proposes" not in far.stderr + here.stderr
+
+
+def test_no_workspace_takes_the_place_of_an_executor_of_its_user(
+    build: Build, tmp_path: Path
+) -> None:
+    own = tmp_path / "home" / ".config" / "mlbuild" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('[build]\nexecutor = "far"\n[executors.far]\nkind = "ssh"\nhost = "mine"\n')
+    choosing(build, "theirs")
+
+    shown = json.loads(build.run("trust", "--show", "--json").stdout)
+    done = build.run("doctor", "--executor", "far", "--json")
+
+    assert shown["proposal"] == {"build.executor": "far"}
+    assert "`mine`" in done.stdout
+    assert "theirs" not in done.stdout
+
+
+def test_a_config_that_a_workspace_chooses_reaches_no_other_machine(build: Build) -> None:
+    choosing(build, "theirs")
+    build.edit("mlbuild.toml", 'executor = "far"', 'config = ["gpu"]')
+    build.file(
+        "mlbuild.toml",
+        (build.root / "mlbuild.toml").read_text() + '[config.gpu]\nbuild.executor = "far"\n',
+    )
+
+    assert setting(build, "build.executor")["value"] == "auto"
+    assert (
+        json.loads(build.run("config", "--json", "--config", "gpu").stdout)["build.executor"][
+            "value"
+        ]
+        == "far"
+    )

@@ -242,6 +242,7 @@ def test_only_named_variables_reach_an_action() -> None:
     found = caller_env(("UV_*", "HTTPS_PROXY", "NO_PROXY"), environ)
 
     assert found == {"HTTPS_PROXY": "d", "UV_CACHE_DIR": "b", "UV_INDEX": "a"}
+    assert caller_env(("*_PROXY",), environ) == {"HTTPS_PROXY": "d"}
     assert caller_env((), environ) == {}
 
 

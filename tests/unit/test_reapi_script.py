@@ -1,7 +1,9 @@
 """The script that comes first on a worker, run by this host's shell."""
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from mlbuild.exec.host import platform_id
 from mlbuild.exec.numerics import LEVELS, cpu_class
 from mlbuild.remote.reapi_script import HERE, Scene, script_of
 
+PATIENCE = 30.0  # seconds for what must happen
 ANYWHERE = Scene(sealed=False, offline=False)
 LEVEL = [name for name, _ in LEVELS]
 
@@ -19,12 +22,19 @@ def entered(
     root: Path, scene: Scene, *words: str, timeout: float = 0.0
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run the script for a command in the input root `root`."""
+    lay(root, scene, *words, timeout=timeout)
+    return subprocess.run(
+        ["/bin/sh", "enter"], cwd=root, capture_output=True, check=False, timeout=PATIENCE
+    )
+
+
+def lay(root: Path, scene: Scene, *words: str, timeout: float = 0.0) -> None:
+    """Write the script for a command into the input root `root`."""
     (root / "work").mkdir(parents=True)
     (root / "context.json").write_text("{}")
     environment = {"PATH": "/usr/bin:/bin", "HOME": f"{HERE}/tmp/home"}  # noqa: S108 - below the root
     script = script_of([*words], environment, scene, timeout=timeout)
     (root / "enter").write_bytes(script)
-    return subprocess.run(["/bin/sh", "enter"], cwd=root, capture_output=True, check=False)
 
 
 def told(root: Path) -> str:
@@ -79,6 +89,43 @@ def test_a_command_that_takes_too_long_is_asked_to_end(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (5, b"saved\n")
     assert told(tmp_path) == "late"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_command_whose_worker_is_taken_away_may_save_first(
+    tmp_path: Path, shell: str, number: int
+) -> None:
+    script = (
+        "trap 'sleep 0.1; echo saved >saved; exit 5' TERM; echo up; while :; do sleep 0.01; done"
+    )
+    lay(tmp_path, ANYWHERE, "/bin/sh", "-c", script, timeout=PATIENCE)
+    with subprocess.Popen([shell, "enter"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+
+        process.send_signal(number)
+        rest = process.stdout.read()
+        process.wait(PATIENCE)
+
+    assert process.returncode == 5
+    assert told(tmp_path) == "taken"
+    assert (tmp_path / "work/saved").exists()
+    assert rest == b""
+
+
+def test_a_command_that_is_killed_is_told_by_its_signal(tmp_path: Path) -> None:
+    done = entered(tmp_path, ANYWHERE, "/bin/sh", "-c", "kill -KILL $$")
+
+    assert (done.returncode, done.stdout, told(tmp_path)) == (137, b"", "")
+
+
+def test_a_command_can_be_interrupted_by_ctrl_c_as_elsewhere(tmp_path: Path) -> None:
+    script = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+
+    done = entered(tmp_path, ANYWHERE, sys.executable, "-c", script)
+
+    assert done.stdout == b"True\n"
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:

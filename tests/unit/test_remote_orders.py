@@ -108,6 +108,25 @@ def test_everything_that_a_command_wrote_is_there_again(tmp_path: Path) -> None:
     assert (again / "pipe").is_fifo()
 
 
+def test_a_fork_hashes_large_outputs_though_its_parent_had_threads_for_that(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from mlbuild.hashing import hash_file\n"
+        "from mlbuild.remote.outputs import scan\n"
+        "hash_file(sys.argv[1] + '/large')\n"
+        "if not os.fork():\n"
+        "    print(len(scan(sys.argv[1])[0].entries), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    (tmp_path / "large").write_bytes(bytes(17 << 20))
+
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "1\n"
+
+
 @pytest.mark.parametrize("path", ["../up", "/etc/x", "a//b", "a/../../b", "nul\0"])
 def test_no_name_from_elsewhere_leaves_the_folder(tmp_path: Path, path: str) -> None:
     with pytest.raises(HostError, match="is no output"):
@@ -118,7 +137,7 @@ def test_a_link_from_elsewhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "d").symlink_to(tmp_path)
 
-    with pytest.raises(FileExistsError):
+    with pytest.raises(HostError, match="is no output"):
         restore((("d/new", "other", ""),), str(tmp_path / "out"))
 
     assert not (tmp_path / "new").exists()
@@ -139,7 +158,7 @@ def test_a_log_has_no_gap_and_no_repeat_over_several_connections(tmp_path: Path)
     with pytest.raises(Cut):
         follower.follow(control, hear=hear, alive=lambda: True)
     control.add_log("id", 2, b"three\n")
-    control.tell("id", State("ended", "first", chunks=3))
+    control.tell("id", State("ended", "first", chunks=3, ended={"exit_code": 0}))
     last = follower.follow(control, hear=lambda _: None, alive=lambda: True)
 
     assert last.phase == "ended"
@@ -212,8 +231,8 @@ def test_hosts_are_taken_as_ssh_takes_them(host: str) -> None:
 @pytest.mark.parametrize(
     ("code", "said", "kind", "words"),
     [
-        (255, "ssh: connect to host x port 22: Connection refused", Outage, "cannot be reached"),
-        (255, "ssh: Could not resolve hostname x: Name unknown", Outage, "cannot be reached"),
+        (255, "ssh: connect to host x port 22: Connection refused", Cut, "cannot be reached"),
+        (255, "ssh: Could not resolve hostname x: Name unknown", Cut, "cannot be reached"),
         (255, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", HostError, "is refused"),
         (255, "Host key verification failed.", HostError, "is not known here"),
         (255, "ana@x: Permission denied (publickey).", HostError, "does not let you in"),
