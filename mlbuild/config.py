@@ -124,7 +124,7 @@ def process_environment() -> Mapping[str, str]:
 
 
 def caller_env(patterns: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of `environ` that a pattern names: `TOKEN`, `UV_*`, `*_PROXY`; sorted."""
+    """Return the variables that a pattern names, such as `TOKEN`, `UV_*` and `*_PROXY`; sorted."""
     whole = {pattern for pattern in patterns if "*" not in pattern}
     parted = [pattern.partition("*")[::2] for pattern in patterns if "*" in pattern]
     return {

@@ -14,7 +14,7 @@ from mlbuild.ui.text import clean
 
 USAGE = Usage(
     "cancel",
-    "LABEL | KEY | JOB",
+    "(LABEL | KEY | JOB)…",
     "Ask jobs that run elsewhere to end, and wait until they have. A label means all jobs of the "
     "target; of a key, and of a job as `mlbuild jobs` lists it, the first six letters will do.",
     (

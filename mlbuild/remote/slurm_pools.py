@@ -49,9 +49,19 @@ def pools_in(text: str) -> tuple[Pool, ...]:
         if len(fields) != FORMAT.count("|") + 1:
             continue
         name, state, nodes, cpus, memory, disk, limit, gres, marked = fields
-        cards = _cards(gres)
-        numbers = (_number(one) for one in (nodes, cpus, memory, disk))
-        found.append(Pool(name, marked.endswith("*"), state == "up", *numbers, limit, cards))
+        found.append(
+            Pool(
+                name,
+                default=marked.endswith("*"),
+                up=state == "up",
+                nodes=_number(nodes),
+                cpus=_number(cpus),
+                memory=_number(memory),
+                disk=_number(disk),
+                limit=limit,
+                gpus=_cards(gres),
+            )
+        )
     return tuple(found)
 
 
@@ -107,7 +117,7 @@ def gpus_in(pools: Sequence[Pool], *, names: Mapping[str, str]) -> tuple[Gpu, ..
     for pool in pools:
         for type_, count in pool.gpus:
             most[type_] = max(count, most.get(type_, 0))
-    models = {gres: model for model, gres in reversed(names.items())}
+    models = {gres: model for model, gres in reversed(list(names.items()))}
     return tuple(
         Gpu(f"{_gres(type_)}#{number}", models.get(_gres(type_), type_ or "GPU"))
         for type_, count in most.items()
