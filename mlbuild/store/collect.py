@@ -1,8 +1,8 @@
 """Collect: carries out the plan of a collection while builds go on.
 
 Results go first, then trees, then blobs, so that a kill at any moment leaves a store in which no
-result names what is gone. Everything is first moved away, then looked at once more: who used it
-meanwhile touched it before, and it is put back. So nothing goes that a build has found.
+result names what is gone. Each is looked at once more, and removed, while no operation of any build
+goes on (`gate.py`): who used it since the plan was made has touched it, and it stays.
 """
 
 import os
@@ -99,20 +99,20 @@ class _Collection:
         """Remove a tree unless somebody uses it; say whether it was removed."""
         sidecar, aside = tree.path + SUFFIX, self._store.private.name()
         links = self._links(tree)
-        if os.path.lexists(sidecar) and not self._take_away(sidecar):
-            return False
-        try:
-            os.chmod(tree.path, 0o700)  # else only root could move it
-            os.rename(tree.path, aside)
-        except FileNotFoundError:
-            return True
-        if os.path.lexists(sidecar):  # somebody found the bytes and completed it again
-            with suppress(OSError):
-                os.rename(aside, tree.path)
+        with self._store.gate.alone():
+            if _mtime(sidecar) >= self._plan.since:
                 return False
+            files.remove(sidecar)
+            try:
+                os.chmod(tree.path, 0o700)  # else only root could move it
+                os.rename(tree.path, aside)
+            except FileNotFoundError:
+                return True
+            if links:
+                files.remove(aside)
+            for blob in links:  # a link less is a new ctime
+                restamp(blob)
         files.remove(aside)
-        for blob in links:  # a link less is a new ctime
-            restamp(blob)
         return True
 
     def _links(self, tree: Stored) -> list[str]:
@@ -138,18 +138,15 @@ class _Collection:
 
     def _take_blob(self, path: str) -> bool:
         """Remove a blob unless it is used; say whether it was removed."""
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            return False
-        stamped = found.st_size >= files.SHARED and is_stamped(path, found)
-        if found.st_nlink > 1 or _mtime(path + STAMP) >= self._plan.since:
-            return False
-        if not self._take_away(path, stamp=path + STAMP):
-            if stamped:
-                restamp(path)
-            return False
-        if not os.path.lexists(path):
+        with self._store.gate.alone():
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                return False
+            used = max(found.st_mtime_ns, _mtime(path + STAMP)) >= self._plan.since
+            if used or found.st_nlink > 1:
+                return False
+            files.remove(path)
             files.remove(path + STAMP)
         return True
 
@@ -173,35 +170,18 @@ class _Collection:
         finally:
             lock.release()
 
-    def _take_away(self, path: str, *, stamp: str = "") -> bool:
-        """Remove a file that nobody touched since the plan was made; say whether it was removed.
-
-        A blob that others link to has a `stamp`, which is touched in its place.
-        """
-        aside = self._store.private.name()
-        try:
-            # What was used since the plan was made stays where it is. Only who begins to use it in
-            # this very moment may find it gone, and makes it anew.
-            if self._is_used(path, stamp):
-                self.removed.spared.append(path)
+    def _take_away(self, path: str) -> bool:
+        """Remove a file that nobody touched since the plan was made; say whether it was removed."""
+        with self._store.gate.alone():
+            try:
+                used = os.lstat(path).st_mtime_ns >= self._plan.since
+            except FileNotFoundError:
                 return False
-            os.rename(path, aside)
-        except FileNotFoundError:
-            return False
-        if self._is_used(aside, stamp):
-            with suppress(FileExistsError):  # somebody made it anew
-                os.link(aside, path, follow_symlinks=False)
-            files.remove(aside)
+            if not used:
+                files.remove(path)
+        if used:
             self.removed.spared.append(path)
-            return False
-        files.remove(aside)
-        return True
-
-    def _is_used(self, path: str, stamp: str) -> bool:
-        """Say whether a file was touched since the plan was made, or others link to it."""
-        found = os.lstat(path)
-        linked = bool(stamp) and found.st_nlink > 1
-        return linked or max(found.st_mtime_ns, _mtime(stamp)) >= self._plan.since
+        return not used
 
 
 def _named(root: str) -> set[str]:

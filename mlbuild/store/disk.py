@@ -29,6 +29,7 @@ from mlbuild.errors import ActionError, HostError
 from mlbuild.store import files, kept
 from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
+from mlbuild.store.gate import Gate
 from mlbuild.store.ingest import Ingested, collect, contents, seal_files, tree_of_outputs
 from mlbuild.store.locks import KeyLock
 from mlbuild.store.memory import memory_room
@@ -131,6 +132,7 @@ class DiskStore:
     def __init__(self, root: str) -> None:
         self.root = root
         self.private = Private(root)
+        self.gate = Gate(root)
         self._blobs = Blobs(root, self.private)
         self._trees = Trees(root, self.private, self._blobs)
         self._entries = Entries(root, self.private, complete=self.complete)
@@ -149,22 +151,22 @@ class DiskStore:
 
     def put(self, content: bytes) -> Digest:
         """Keep `content`; return its address."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             return self._blobs.put(content)
 
     def read(self, digest: Digest) -> bytes | None:
         """Return the verified bytes, of a blob or of a tree's encoding; None when absent."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._trees.encoded(digest)
 
     def put_file(self, path: str, digest: Digest) -> None:
         """Keep a copy of the file at `path`; raise InputError when it is not `digest` any more."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             self._blobs.put_file(path, digest)
 
     def fetch(self, digest: Digest, to: str) -> bool:
         """Write the verified bytes to the new file `to`; False when absent or damaged."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             if self._blobs.fetch(digest, to):
                 return True
             content = self._trees.encoded(digest)
@@ -176,7 +178,7 @@ class DiskStore:
 
     def scratch(self) -> str:
         """Return the absolute path of a new empty folder, on the store's file system."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self.private.scratch()
 
     def private_of(self, pid: int) -> str:
@@ -185,12 +187,12 @@ class DiskStore:
 
     def keep_aside(self, scratch: str, name: str) -> str:
         """Move a scratch folder to where it stays for a week; return its absolute path."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return kept.keep_aside(self.root, scratch, name)
 
     def drop(self, path: str) -> None:
         """Remove a scratch folder, or a part of one, with all that is in it."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             self.private.drop(path)
 
     def staging(self) -> str:
@@ -214,7 +216,7 @@ class DiskStore:
         `out` itself becomes the tree: it is gone afterwards. Raises ActionError for an output
         that is missing, strange or linked to elsewhere.
         """
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             found = collect(out, outputs, blobs=self._blobs)
             tree = tree_of_outputs(found, outputs)
             given = contents(tree, outputs)
@@ -235,7 +237,7 @@ class DiskStore:
 
         They are moved out of `out`. Raises ActionError as `ingest` does.
         """
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             found = collect(out, outputs, blobs=self._blobs)
             whole = tree_of_outputs(found, outputs)
             contents(whole, outputs)
@@ -259,7 +261,7 @@ class DiskStore:
 
         Nothing is hashed again. `folder` is gone afterwards; False when somebody changed it.
         """
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             content = encode(tree)
             digest = digest_of(content)
             if self._trees.is_whole(digest):
@@ -270,7 +272,7 @@ class DiskStore:
 
     def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
         """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             return self._trees.unite(tree, trees)
 
     def place(self, tree: Digest, path: str = "") -> str | None:
@@ -278,7 +280,7 @@ class DiskStore:
 
         What is missing or damaged is healed from blobs; None when that cannot be done.
         """
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._trees.place(tree, path)
 
     def path(self, tree: Digest) -> str:
@@ -287,12 +289,12 @@ class DiskStore:
 
     def tree(self, digest: Digest) -> Tree | None:
         """Return the listing of a tree; None when unknown or damaged."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._trees.tree(digest)
 
     def materialise(self, tree: Tree) -> Digest | None:
         """Make a tree from blobs, unless it is here; None when some of its bytes are not here."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             return self._trees.materialise(tree)
 
     def stamps(self, tree: Digest) -> list[tuple[str, int, int, int, int]]:
@@ -301,41 +303,41 @@ class DiskStore:
         Paths are absolute; the numbers are those of when the tree was last placed. Symlinks have
         none: their folder vouches for them. Empty when the tree is not here.
         """
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._trees.stamps(tree)
 
     # results by key
 
     def complete(self, result: Result) -> bool:
         """Say whether all that a result names is here, by looking at names and sizes only."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._trees.has(result.tree) and (
                 result.log is None or self._blobs.has(result.log)
             )
 
     def lookup(self, key: str) -> Result | None:
         """Return the Result of `key`; None when unknown or damaged."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._entries.lookup(key)
 
     def publish(self, key: str, result: Result, *, manifest: bytes) -> Result:
         """Keep `result` unless `key` has a complete one already; return the one that is kept."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             return self._entries.publish(key, result, manifest=manifest)
 
     def follow(self, key: str, first: Result, *, ours: Result) -> None:
         """Let `first`, which all others have, stand for `key` where `ours` does."""
-        with files.disk_errors(self.root), self.private.writing():
+        with files.disk_errors(self.root), self.gate, self.private.writing():
             self._entries.follow(key, first, ours=ours)
 
     def manifest(self, key: str) -> bytes | None:
         """Return the encoded Manifest of `key`; None when unknown or damaged."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._entries.manifest(key)
 
     def alternates(self, key: str) -> list[Result]:
         """Return later results of `key` that differ from the one that is kept."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return self._entries.alternates(key)
 
     # the rest
@@ -354,7 +356,7 @@ class DiskStore:
         Folders older than a week go, as long as there are many newer ones.
         """
         path = self._folder(f"runs/{invocation}/logs")
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             known = sorted(os.listdir(f"{self.root}/runs"))
             for name in known[:-KEPT_RUNS]:
                 old = f"{self.root}/runs/{name}"
@@ -365,13 +367,13 @@ class DiskStore:
 
     def _folder(self, name: str) -> str:
         path = f"{self.root}/{name}"
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             os.makedirs(path, 0o700, exist_ok=True)
         return path
 
     def sync(self) -> None:
         """Make all that was written durable: after a long action and at the end of a build."""
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             self.private.sync()
 
     def verify(
@@ -381,7 +383,7 @@ class DiskStore:
 
         `tell` hears again and again how many things have been looked at.
         """
-        with files.disk_errors(self.root):
+        with files.disk_errors(self.root), self.gate:
             return verify(
                 self.root, self.private, self._trees, repair=repair, since=since, tell=tell
             )
@@ -390,6 +392,7 @@ class DiskStore:
         """Sync and give back what this process holds."""
         with files.disk_errors(self.root):
             self.private.close()
+            self.gate.close()
             if self._in_memory is not None:
                 self._in_memory.close()
 
