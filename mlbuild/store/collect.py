@@ -21,10 +21,12 @@ from mlbuild.store.survey import (
     BLOCK,
     ENTRIES,
     Stored,
+    changed,
     contents,
     read_result,
     sharded,
     trees_of,
+    used_at,
 )
 
 
@@ -69,7 +71,7 @@ class _Collection:
         self._store = store
         self._plan = plan
         self._tell = tell
-        self._needed: set[str] = set()  # addresses of blobs of trees that stay after all
+        self._needed: set[str] = set()  # addresses of blobs that stay after all
         self.removed = Removed()
 
     def _free(self, size: int) -> None:
@@ -85,22 +87,23 @@ class _Collection:
 
     def trees(self) -> None:
         """Remove trees that no result names now, each at once: its sidecar, then its folder."""
-        needed = _named(self._store.root) if self._plan.trees else set()
+        needed, logs = _named(self._store.root)
+        self._needed |= logs
         for hash_, tree in self._plan.trees.items():
-            listed = [one for one, size in contents(self._store.root, hash_)]
-            if hash_ not in needed and self._take_tree(tree):
+            listed = contents(self._store.root, hash_)
+            if hash_ not in needed and self._take_tree(tree, listed):
                 self.removed.trees += 1
                 self._free(tree.size)
             else:
                 self.removed.spared.append(tree.path)
-                self._needed.update(listed)
+                self._needed.update(address for address, *_ in listed)
 
-    def _take_tree(self, tree: Stored) -> bool:
+    def _take_tree(self, tree: Stored, files_of: list[tuple[str, int, str]]) -> bool:
         """Remove a tree unless somebody uses it; say whether it was removed."""
         sidecar, aside = tree.path + SUFFIX, self._store.private.name()
-        links = self._links(tree)
         with self._store.gate.alone():
-            if _mtime(sidecar) >= self._plan.since:
+            # A folder whose sidecar is yet to come is as young as its last change.
+            if (used_at(sidecar) or changed(tree.path)) >= self._plan.since:
                 return False
             files.remove(sidecar)
             try:
@@ -108,26 +111,25 @@ class _Collection:
                 os.rename(tree.path, aside)
             except FileNotFoundError:
                 return True
-            if links:
-                files.remove(aside)
-            for blob in links:  # a link less is a new ctime
-                restamp(blob)
+        for address, size, path in files_of:
+            if size >= files.SHARED and address not in self._plan.blobs:
+                self._unlink(f"{aside}/{path}", address)
         files.remove(aside)
         return True
 
-    def _links(self, tree: Stored) -> list[str]:
-        """Return the blobs that share an inode with a tree, stay, and have a right stamp."""
-        root = self._store.root
-        found = []
-        for address, size in contents(root, os.path.basename(tree.path)):
-            if size < files.SHARED or address in self._plan.blobs:
-                continue
-            kind, hash_ = (EXECUTABLE, address[1:]) if address[0] == "x" else (PLAIN, address)
-            blob = f"{root}/{kind}/{hash_[:2]}/{hash_}"
-            with suppress(FileNotFoundError):
-                if is_stamped(blob, os.lstat(blob)):
-                    found.append(blob)
-        return found
+    def _unlink(self, path: str, address: str) -> None:
+        """Remove a file that shares its inode with a blob that stays.
+
+        A link less is a new ctime: where the blob's stamp was right, it shall be right again.
+        """
+        kind, hash_ = (EXECUTABLE, address[1:]) if address[0] == "x" else (PLAIN, address)
+        blob = f"{self._store.root}/{kind}/{hash_[:2]}/{hash_}"
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = os.lstat(blob)
+            if os.lstat(path).st_ino == found.st_ino and is_stamped(blob, found):
+                os.chmod(os.path.dirname(path), 0o700)  # else only root could remove it
+                os.unlink(path)
+                restamp(blob)
 
     def blobs(self) -> None:
         """Remove blobs that no tree has."""
@@ -143,8 +145,9 @@ class _Collection:
                 found = os.lstat(path)
             except FileNotFoundError:
                 return False
-            used = max(found.st_mtime_ns, _mtime(path + STAMP)) >= self._plan.since
-            if used or found.st_nlink > 1:
+            # The own times of a large one say who linked to it, not who used it.
+            used = used_at(path + STAMP) or found.st_ctime_ns
+            if used >= self._plan.since or found.st_nlink > 1:
                 return False
             files.remove(path)
             files.remove(path + STAMP)
@@ -152,23 +155,31 @@ class _Collection:
 
     def litter(self, one: Litter) -> None:
         """Remove a thing that nobody has to use; what is used after all stays."""
-        if one.kind == DOWNLOADS and set(leases(self._store.root)) - {os.getpid()}:
-            return
         lock = self._store.key_lock(os.path.basename(one.path))
         if one.kind == CHECKPOINT and not lock.try_acquire():
             return
         try:
-            aside = self._store.private.name()
             with suppress(FileNotFoundError):
-                if one.path.startswith(f"{self._store.root}/"):
-                    if os.path.isdir(one.path) and not os.path.islink(one.path):
-                        os.chmod(one.path, 0o700)  # else only root could move it
-                    os.rename(one.path, aside)
-                files.remove(aside if os.path.lexists(aside) else one.path)
-                self.removed.others += 1
-                self._free(one.size)
+                if self._put_aside(one):
+                    self.removed.others += 1
+                    self._free(one.size)
         finally:
             lock.release()
+
+    def _put_aside(self, one: Litter) -> bool:
+        """Remove a thing, downloads only while nobody else uses the store; say whether it went."""
+        root, aside = self._store.root, self._store.private.name()
+        if not one.path.startswith(f"{root}/"):  # in the state of a workspace
+            files.remove(one.path)
+            return True
+        with self._store.gate.alone():
+            if one.kind == DOWNLOADS and set(leases(root)) - {os.getpid()}:
+                return False
+            if os.path.isdir(one.path) and not os.path.islink(one.path):
+                os.chmod(one.path, 0o700)  # else only root could move it
+            os.rename(one.path, aside)
+        files.remove(aside)
+        return True
 
     def _take_away(self, path: str) -> bool:
         """Remove a file that nobody touched since the plan was made; say whether it was removed."""
@@ -178,25 +189,19 @@ class _Collection:
             except FileNotFoundError:
                 return False
             if not used:
-                files.remove(path)
+                os.unlink(path)
         if used:
             self.removed.spared.append(path)
         return not used
 
 
-def _named(root: str) -> set[str]:
-    """Return the hashes of all trees that a result names."""
-    found: set[str] = set()
+def _named(root: str) -> tuple[set[str], set[str]]:
+    """Return the hashes of all trees, and the addresses of all logs, that a result names."""
+    trees: set[str] = set()
+    logs: set[str] = set()
     for path in sharded(root, ENTRIES):
         result = read_result(path)
         if result is not None:
-            found.update(trees_of(result))
-    return found
-
-
-def _mtime(path: str) -> int:
-    """Return the mtime in ns, 0 when there is no such file."""
-    try:
-        return os.lstat(path).st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+            trees.update(trees_of(result))
+            logs.update((result.log.hash,) if result.log else ())
+    return trees, logs

@@ -25,7 +25,7 @@ from mlbuild.core.action import Output
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.result import Result
 from mlbuild.core.tree import Kind, Tree, below, encode, moved
-from mlbuild.errors import ActionError, HostError
+from mlbuild.errors import ActionError
 from mlbuild.store import files, kept
 from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
@@ -34,13 +34,12 @@ from mlbuild.store.ingest import Ingested, collect, contents, seal_files, tree_o
 from mlbuild.store.locks import KeyLock
 from mlbuild.store.memory import memory_room
 from mlbuild.store.private import Private, rooms, sweep
+from mlbuild.store.root import check_root, make_root
 from mlbuild.store.trees import Trees
 from mlbuild.store.verify import Report, verify
 
-VERSION = 1
 KEPT_RUNS = 100  # at least so many folders of logs stay
 KEPT_FOR = 7 * 24 * 3600 * 10**9  # ns
-_FOLDERS = ("cas", "cas-x", "trees", "ac", "manifests", "locks", "tmp", "runs", "checkpoints")
 _CLOCK_STEP = 120 * 10**9  # ns that the clock may have been set back while writes were going on
 
 
@@ -51,54 +50,20 @@ def open_store(root: str) -> "DiskStore":
     Raises HostError for a store of another user or of a newer mlbuild.
     """
     with files.disk_errors(root):
-        _check(root)
+        check_root(root)
         store = DiskStore(root)
         try:
             markers = sweep(root)
         except FileNotFoundError:  # somebody removed a folder
-            _make(root)
+            make_root(root)
             markers = sweep(root)
         with suppress(OSError):  # a full disk is no reason not to read
             store.private.enter()  # the lease (`leases.py`), before anything is looked up
+        with store.gate:  # who removes something after this moment knows of it
+            pass
         if markers:
             _recover(store, markers)
     return store
-
-
-def _check(root: str) -> None:
-    """Make sure that `root` is a store of this user and version."""
-    os.makedirs(root, 0o700, exist_ok=True)
-    owner = os.stat(root)
-    if owner.st_uid != os.geteuid():
-        raise HostError(
-            f"the store `{root}` belongs to another user (uid {owner.st_uid})",
-            hints=("set MLBUILD_CACHE_DIR to a folder of your own",),
-        )
-    if owner.st_mode & 0o077:
-        os.chmod(root, 0o700)
-    found = files.read_file(f"{root}/version")
-    if found is None or not found.strip().isdigit():  # absent or damaged
-        _make(root)
-        found = files.read_file(f"{root}/version") or b""
-    version = found.strip()
-    if version != b"%d" % VERSION:
-        raise HostError(
-            f"the store `{root}` has version {version.decode(errors='replace')!r}; "
-            f"this mlbuild reads version {VERSION}",
-            hints=("use the mlbuild that wrote it, or set MLBUILD_CACHE_DIR to another folder",),
-        )
-
-
-def _make(root: str) -> None:
-    """Make the folders of an empty store; the version comes last."""
-    for name in (*_FOLDERS, "quarantine"):
-        os.makedirs(f"{root}/{name}", 0o700, exist_ok=True)
-    name = f"{root}/version-{os.getpid()}"
-    files.remove(name)
-    files.write_new(name, b"%d\n" % VERSION, mode=0o600)
-    if os.path.isdir(f"{root}/version"):
-        os.rename(f"{root}/version", f"{root}/quarantine/{os.path.basename(name)}")
-    os.rename(name, f"{root}/version")
 
 
 def _recover(store: "DiskStore", markers: list[str]) -> None:
@@ -133,9 +98,9 @@ class DiskStore:
         self.root = root
         self.private = Private(root)
         self.gate = Gate(root)
-        self._blobs = Blobs(root, self.private)
-        self._trees = Trees(root, self.private, self._blobs)
-        self._entries = Entries(root, self.private, complete=self.complete)
+        self._blobs = Blobs(root, self.private, gate=self.gate)
+        self._trees = Trees(root, self.private, self._blobs, gate=self.gate)
+        self._entries = Entries(root, self.private, gate=self.gate, complete=self.complete)
         self._memory: Callable[[], Private | None] | None = memory_room
         self._in_memory: Private | None = None
         self._asked_memory = Lock()
@@ -151,22 +116,22 @@ class DiskStore:
 
     def put(self, content: bytes) -> Digest:
         """Keep `content`; return its address."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             return self._blobs.put(content)
 
     def read(self, digest: Digest) -> bytes | None:
         """Return the verified bytes, of a blob or of a tree's encoding; None when absent."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._trees.encoded(digest)
 
     def put_file(self, path: str, digest: Digest) -> None:
         """Keep a copy of the file at `path`; raise InputError when it is not `digest` any more."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             self._blobs.put_file(path, digest)
 
     def fetch(self, digest: Digest, to: str) -> bool:
         """Write the verified bytes to the new file `to`; False when absent or damaged."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             if self._blobs.fetch(digest, to):
                 return True
             content = self._trees.encoded(digest)
@@ -178,7 +143,7 @@ class DiskStore:
 
     def scratch(self) -> str:
         """Return the absolute path of a new empty folder, on the store's file system."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self.private.scratch()
 
     def private_of(self, pid: int) -> str:
@@ -187,12 +152,12 @@ class DiskStore:
 
     def keep_aside(self, scratch: str, name: str) -> str:
         """Move a scratch folder to where it stays for a week; return its absolute path."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return kept.keep_aside(self.root, scratch, name)
 
     def drop(self, path: str) -> None:
         """Remove a scratch folder, or a part of one, with all that is in it."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             self.private.drop(path)
 
     def staging(self) -> str:
@@ -216,7 +181,7 @@ class DiskStore:
         `out` itself becomes the tree: it is gone afterwards. Raises ActionError for an output
         that is missing, strange or linked to elsewhere.
         """
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             found = collect(out, outputs, blobs=self._blobs)
             tree = tree_of_outputs(found, outputs)
             given = contents(tree, outputs)
@@ -237,7 +202,7 @@ class DiskStore:
 
         They are moved out of `out`. Raises ActionError as `ingest` does.
         """
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             found = collect(out, outputs, blobs=self._blobs)
             whole = tree_of_outputs(found, outputs)
             contents(whole, outputs)
@@ -261,7 +226,7 @@ class DiskStore:
 
         Nothing is hashed again. `folder` is gone afterwards; False when somebody changed it.
         """
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             content = encode(tree)
             digest = digest_of(content)
             if self._trees.is_whole(digest):
@@ -272,7 +237,7 @@ class DiskStore:
 
     def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
         """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             return self._trees.unite(tree, trees)
 
     def place(self, tree: Digest, path: str = "") -> str | None:
@@ -280,7 +245,7 @@ class DiskStore:
 
         What is missing or damaged is healed from blobs; None when that cannot be done.
         """
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._trees.place(tree, path)
 
     def path(self, tree: Digest) -> str:
@@ -289,12 +254,12 @@ class DiskStore:
 
     def tree(self, digest: Digest) -> Tree | None:
         """Return the listing of a tree; None when unknown or damaged."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._trees.tree(digest)
 
     def materialise(self, tree: Tree) -> Digest | None:
         """Make a tree from blobs, unless it is here; None when some of its bytes are not here."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             return self._trees.materialise(tree)
 
     def stamps(self, tree: Digest) -> list[tuple[str, int, int, int, int]]:
@@ -303,41 +268,41 @@ class DiskStore:
         Paths are absolute; the numbers are those of when the tree was last placed. Symlinks have
         none: their folder vouches for them. Empty when the tree is not here.
         """
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._trees.stamps(tree)
 
     # results by key
 
     def complete(self, result: Result) -> bool:
         """Say whether all that a result names is here, by looking at names and sizes only."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._trees.has(result.tree) and (
                 result.log is None or self._blobs.has(result.log)
             )
 
     def lookup(self, key: str) -> Result | None:
         """Return the Result of `key`; None when unknown or damaged."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._entries.lookup(key)
 
     def publish(self, key: str, result: Result, *, manifest: bytes) -> Result:
         """Keep `result` unless `key` has a complete one already; return the one that is kept."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             return self._entries.publish(key, result, manifest=manifest)
 
     def follow(self, key: str, first: Result, *, ours: Result) -> None:
         """Let `first`, which all others have, stand for `key` where `ours` does."""
-        with files.disk_errors(self.root), self.gate, self.private.writing():
+        with files.disk_errors(self.root), self.private.writing():
             self._entries.follow(key, first, ours=ours)
 
     def manifest(self, key: str) -> bytes | None:
         """Return the encoded Manifest of `key`; None when unknown or damaged."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._entries.manifest(key)
 
     def alternates(self, key: str) -> list[Result]:
         """Return later results of `key` that differ from the one that is kept."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return self._entries.alternates(key)
 
     # the rest
@@ -356,7 +321,7 @@ class DiskStore:
         Folders older than a week go, as long as there are many newer ones.
         """
         path = self._folder(f"runs/{invocation}/logs")
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             known = sorted(os.listdir(f"{self.root}/runs"))
             for name in known[:-KEPT_RUNS]:
                 old = f"{self.root}/runs/{name}"
@@ -367,13 +332,13 @@ class DiskStore:
 
     def _folder(self, name: str) -> str:
         path = f"{self.root}/{name}"
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             os.makedirs(path, 0o700, exist_ok=True)
         return path
 
     def sync(self) -> None:
         """Make all that was written durable: after a long action and at the end of a build."""
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             self.private.sync()
 
     def verify(
@@ -383,7 +348,7 @@ class DiskStore:
 
         `tell` hears again and again how many things have been looked at.
         """
-        with files.disk_errors(self.root), self.gate:
+        with files.disk_errors(self.root):
             return verify(
                 self.root, self.private, self._trees, repair=repair, since=since, tell=tell
             )
@@ -391,8 +356,8 @@ class DiskStore:
     def close(self) -> None:
         """Sync and give back what this process holds."""
         with files.disk_errors(self.root):
-            self.private.close()
             self.gate.close()
+            self.private.close()
             if self._in_memory is not None:
                 self._in_memory.close()
 

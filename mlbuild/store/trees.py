@@ -16,6 +16,7 @@ from mlbuild.core.tree import Entry, Kind, Tree, decode, encode, encoded
 from mlbuild.errors import InputError
 from mlbuild.store import files
 from mlbuild.store.blobs import Blobs, is_stamped
+from mlbuild.store.gate import Gate
 from mlbuild.store.links import stray_link
 from mlbuild.store.private import Private
 from mlbuild.store.sidecar import SUFFIX, Sidecar, pack, take_columns, unpack, untouched
@@ -28,10 +29,11 @@ _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 class Trees:
     """The materialised trees below `root`."""
 
-    def __init__(self, root: str, private: Private, blobs: Blobs) -> None:
+    def __init__(self, root: str, private: Private, blobs: Blobs, *, gate: Gate) -> None:
         self._root = root
         self._private = private
         self._blobs = blobs
+        self._gate = gate
 
     def path(self, digest: Digest) -> str:
         """Return where the tree lies when it is here."""
@@ -146,7 +148,9 @@ class Trees:
         _seal_folders(folder, tree)
         while True:
             try:
-                os.rename(folder, place)
+                with self._gate:  # else a collection might take it for what was there before
+                    files.touch(place + SUFFIX)  # one whose tree is gone
+                    os.rename(folder, place)
             except FileNotFoundError:  # the first of its shard
                 os.lstat(folder)  # else this would go on for ever
                 os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
@@ -168,8 +172,11 @@ class Trees:
         except OSError:
             return None
         try:
-            os.fchmod(fd, 0o555)
-            os.utime(fd, ns=_MOMENTS)
+            with self._gate:  # this change of the folder keeps it until the sidecar does
+                os.fchmod(fd, 0o555)
+                os.utime(fd, ns=_MOMENTS)
+                if not _is_open(place, fd):
+                    return None
             paths = _stamped_paths(tree)
             columns = take_columns(fd, paths)
         finally:
@@ -184,7 +191,7 @@ class Trees:
 
     def _touch(self, digest: Digest) -> None:
         """Note that a tree is used, before it is looked at: perhaps no result names it yet."""
-        files.touch(self.path(digest) + SUFFIX)
+        self._gate.touch(self.path(digest) + SUFFIX)
 
     def _sidecar(self, digest: Digest) -> Sidecar | None:
         content = files.read_file(self.path(digest) + SUFFIX)
@@ -330,6 +337,14 @@ def _seal_folders(place: str, tree: Tree) -> None:
         if name:
             os.chmod(f"{place}/{name}", 0o555)  # noqa: S103 - nobody shall write
             os.utime(f"{place}/{name}", ns=_MOMENTS)
+
+
+def _is_open(path: str, fd: int) -> bool:
+    """Say whether what lies at `path` is what is open."""
+    try:
+        return os.lstat(path).st_ino == os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _is_blob(path: str, blob: str) -> bool:
