@@ -16,7 +16,7 @@ half. Bytes come before the result that names them. Durability is `private.py`'s
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Self
@@ -235,10 +235,10 @@ class DiskStore:
             seal_files(folder, tree, blobs=self._blobs)
             return self._trees.adopt(folder, tree, content=content, digest=digest)
 
-    def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
-        """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
+    def unite(self, tree: Tree, parts: Mapping[Digest, Tree]) -> Digest | None:
+        """Make a tree whose files are in `parts`; None when some of its bytes are not here."""
         with files.disk_errors(self.root), self.private.writing():
-            return self._trees.unite(tree, trees)
+            return self._trees.unite(tree, parts)
 
     def place(self, tree: Digest, path: str = "") -> str | None:
         """Return the absolute path of a tree, or of `path` in it, once it is known to be whole.

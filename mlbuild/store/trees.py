@@ -114,7 +114,7 @@ class Trees:
             return None
         return digest
 
-    def unite(self, tree: Tree, parts: Iterable[Digest]) -> Digest | None:
+    def unite(self, tree: Tree, parts: Mapping[Digest, Tree]) -> Digest | None:
         """Make a tree of what is in others already; None when some of its bytes are not here.
 
         Small files are linked, not copied: trees share them with each other, never with cas. That
@@ -126,12 +126,11 @@ class Trees:
             return digest
         near: dict[Entry, str] = {}
         used: list[tuple[str, Tree, bytes]] = []
-        for part in dict.fromkeys(parts):
-            place, sidecar = self.place(part), self._sidecar(part)
-            if place is not None and sidecar is not None:
-                listed = decode(sidecar.encoded)
+        for part, listed in parts.items():
+            place = self.place(part)
+            if place is not None:
                 near.update((entry, f"{place}/{entry.path}") for entry, _ in listed.files())
-                used.append((place, listed, sidecar.encoded))
+                used.append((place, listed, encode(listed)))
         made = self._build(tree, content, digest, near=near)
         for place, listed, encoding in used:
             self._complete(place, listed, encoding)
