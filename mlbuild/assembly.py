@@ -386,7 +386,7 @@ class Assembly:
         ran = [one for one in plan.actions if one.id in outcome.ran or one.id in outcome.failed]
         if not ran:
             return
-        commit = commit_of(self._workspace.root)
+        commit = commit_of(self._workspace.root, self._config.environ)
         self._records.append(
             Record(
                 invocation=self._invocation,

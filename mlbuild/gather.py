@@ -17,7 +17,7 @@ from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.event import Failure
 from mlbuild.core.manifest import Manifest
 from mlbuild.core.result import Content, Result
-from mlbuild.core.tree import Entry, Kind, below, digest_tree, moved, tree_of
+from mlbuild.core.tree import Entry, Kind, Tree, below, digest_tree, tree_of
 from mlbuild.errors import ActionError, InputError
 from mlbuild.exec.base import Execution, Executor
 from mlbuild.store.disk import DiskStore
@@ -202,7 +202,7 @@ def _keep(
         known[part.key] = digest
         tree = store.tree(digest)
         assert tree is not None, "it has just been made"
-        content = Content("t", digest_tree(tree_of(below(tree, folder))))
+        content = Content("t", digest_tree(Tree(tuple(below(tree, folder)))))
         result = replace(result, outputs=((folder, content),), tree=digest)
         if not changed:
             store.publish(means.addresses(part.key)[-1], result, manifest=part.manifest)
@@ -221,22 +221,25 @@ def _unite(task: Task, run: Run, made: list[Digest], answer: Done | None, means:
     """Make one tree of all parts."""
     action, key = task.action, task.key
     (output,) = action.outputs
-    trees = [tree for digest in made if (tree := means.store.tree(digest)) is not None]
-    if len(trees) < len(made):
-        return LostInput(action.id, run.each)
+    trees: dict[Digest, Tree] = {}
+    for digest in made:
+        tree = means.store.tree(digest)
+        if tree is None:
+            return LostInput(action.id, run.each)
+        trees[digest] = tree
     try:
-        entries = parts.union(below(tree, output.path) for tree in trees)
-        whole = moved(entries, output.path)
-        content = Content("t", digest_tree(tree_of(entries)))
+        entries = parts.union(tree.entries for tree in trees.values())
+        whole = tree_of(entries or [Entry(output.path, Kind.EMPTY)])
+        content = Content("t", digest_tree(Tree(tuple(below(whole, output.path)))))
     except InputError as error:
         reason = f"what its lines give does not fit together: {error.message}"
         return Failed(action.id, key, Failure(reason, "output"))
-    digest = means.store.unite(whole, made)
-    if digest is None:
+    united = means.store.unite(whole, trees)
+    if united is None:
         return LostInput(action.id, run.each)
     result = Result(
         ((output.path, content),),
-        digest,
+        united,
         hermetic=means.executor.hermetic,
         executor=means.executor.name,
         share=run.share,

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 from mlbuild.cli.cache import show
@@ -18,7 +19,7 @@ from mlbuild.shared.base import SharedTrouble
 from mlbuild.store import files
 from mlbuild.store.collect import Removed, collect, foretold
 from mlbuild.store.disk import DiskStore, open_store
-from mlbuild.store.gc import now_of, plan
+from mlbuild.store.gc import Plan, now_of, plan
 from mlbuild.store.private import take
 from mlbuild.store.survey import survey
 from mlbuild.store.uses import uses
@@ -54,16 +55,21 @@ def _collected(
     """Return what went, the bytes that the store took before, and those that it may take."""
     with counter(screen.err, screen.terminal) as tell, _alone(store.root, tell):
         tell("looking what there is")
-        now = now_of(store)
-        found = survey(store.root)
-        limits = store_limits(config, taken=found.size)
-        choice = plan(found, limits, now=now)
+        choice, most = _choice(store, config)
         if words.has("dry_run"):
             removed = foretold(choice)
         else:
             removed = collect(store, choice, tell=lambda size: tell(f"{bytes_text(size)} freed"))
             note_collected(store.root, _report(removed))
-        return removed, choice.before, limits.size
+        return removed, choice.before, most
+
+
+def _choice(store: DiskStore, config: Config) -> tuple[Plan, int | None]:
+    """Return what has to go, and how many bytes the store may take."""
+    now = now_of(store)
+    found = survey(store.root)
+    limits = store_limits(config, taken=found.size)
+    return plan(found, limits, now=now), limits.size
 
 
 @contextmanager
@@ -81,18 +87,20 @@ def _alone(root: str, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _in_background(config: Config) -> None:
-    """Collect when nobody else is at it; what goes wrong is told by `mlbuild cache status`."""
-    give_way()
+    """Collect when nobody else is at it; what goes wrong is told by `mlbuild cache status`.
+
+    Only the look at what there is gives way to everything else. Who removes something keeps builds
+    out of the store for that moment (`gate.py`), and must not be kept waiting himself.
+    """
     try:
         with open_store(config.cache_dir) as store:
             fd = take(f"{store.root}/locks/gc")
             if fd is None:
                 return
             try:
-                now = now_of(store)
-                found = survey(store.root)
-                limits = store_limits(config, taken=found.size)
-                removed = collect(store, plan(found, limits, now=now))
+                with ThreadPoolExecutor(1, initializer=give_way) as quiet:
+                    choice, _ = quiet.submit(_choice, store, config).result()
+                removed = collect(store, choice)
                 note_collected(store.root, _report(removed))
             finally:
                 files.remove(f"{store.root}/locks/gc")

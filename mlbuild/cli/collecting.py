@@ -59,10 +59,10 @@ def _start(config: Config) -> None:
 
 
 def give_way() -> None:
-    """Run from now on only when nobody else wants the processor or the disk."""
+    """Run this thread from now on only when nobody else wants the processor or the disk."""
     with suppress(OSError, AttributeError):
         os.nice(19)
-        # Its requests to the disk are idle ones too, as those of all such processes.
+        # Its requests to the disk are idle ones too, as those of all such threads.
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 

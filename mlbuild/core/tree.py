@@ -148,16 +148,22 @@ def check(entries: tuple[Entry, ...]) -> None:
     """Refuse entries out of order, twice or below a file, and what leaves the tree."""
     last = b""
     leaves: set[str] = set()
+    folders = {""}  # that are safe and below no file: a file sorts before what would lie below it
     for entry in entries:
         path = encoded(entry.path)
         if path <= last:
             raise InputError(f"tree entry {entry.path!r} is out of order or given twice")
         last = path
-        parts = entry.path.split("/")
-        if len(parts) > MAX_DEPTH or any(not safe_name(part) for part in parts):
+        folder, slash, name = entry.path.rpartition("/")
+        if folder not in folders or (slash and not folder):
+            parts = folder.split("/")
+            if len(parts) >= MAX_DEPTH or not all(map(safe_name, parts)):
+                raise InputError(f"tree entry {entry.path!r} is not a safe relative path")
+            if any("/".join(parts[:n]) in leaves for n in range(1, len(parts) + 1)):
+                raise InputError(f"tree entry {entry.path!r} lies below a file")
+            folders.add(folder)
+        if not safe_name(name):
             raise InputError(f"tree entry {entry.path!r} is not a safe relative path")
-        if leaves and any("/".join(parts[:n]) in leaves for n in range(1, len(parts))):
-            raise InputError(f"tree entry {entry.path!r} lies below a file")
         leaves.add(entry.path)
         if entry.kind is Kind.SYMLINK and escapes(entry.path, entry.target):
             raise InputError(f"symlink {entry.path!r} points out of its tree: {entry.target!r}")

@@ -10,27 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbuild.errors import HostError, InputError, did_you_mean, near
+from mlbuild.history.commit import LOCAL
 
 ALTERNATES = "GIT_ALTERNATE_OBJECT_DIRECTORIES"  # more folders of objects
-# What git sets for its hooks, and what it would believe rather than look where it is started.
-_LOCAL = frozenset(
-    {
-        ALTERNATES,
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_INTERNAL_SUPER_PREFIX",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_QUARANTINE_PATH",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
-    }
-)
 _LANGUAGE = frozenset({"LANG", "LANGUAGE"})
 _OPTIONS = (
     "--no-pager",
@@ -66,7 +48,7 @@ def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environ.items()
-        if name not in _LOCAL and name not in _LANGUAGE and not name.startswith("LC_")
+        if name not in LOCAL and name not in _LANGUAGE and not name.startswith("LC_")
     }
     # UTF-8 is nothing that git cares for; English is what `said` is read in.
     return kept | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}

@@ -2,9 +2,29 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PATIENCE = 2.0  # seconds; a build does not wait long for a remark in its history
+# What git sets for its hooks, and what it would believe rather than look where it is started.
+LOCAL = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +35,11 @@ class Commit:
     dirty: bool  # tracked files differ from it
 
 
-def commit_of(root: str) -> Commit | None:
+def commit_of(root: str, environ: Mapping[str, str]) -> Commit | None:
     """Return where the checkout that holds `root` stands; None without git, a commit or an answer.
 
-    One run of git tells both. It takes no lock and starts no program that the checkout names.
+    One run of git tells both. It takes no lock and starts no program that the checkout names. It
+    gets the variables `environ`, as if no hook of another checkout had started us.
     """
     if not checkout_of(root):  # starting git takes longer than looking
         return None
@@ -32,6 +53,7 @@ def commit_of(root: str) -> Commit | None:
     try:
         run = subprocess.run(
             command,
+            env={name: value for name, value in environ.items() if name not in LOCAL},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=PATIENCE,

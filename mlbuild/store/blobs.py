@@ -16,6 +16,7 @@ import struct
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.errors import InputError
 from mlbuild.store import files
+from mlbuild.store.gate import Gate
 from mlbuild.store.private import Private
 
 PLAIN, EXECUTABLE = "cas", "cas-x"
@@ -29,9 +30,10 @@ _MODES = {PLAIN: 0o444, EXECUTABLE: 0o555}
 class Blobs:
     """The bytes below `root`. What leaves has been checked against its name."""
 
-    def __init__(self, root: str, private: Private) -> None:
+    def __init__(self, root: str, private: Private, *, gate: Gate) -> None:
         self._root = root
         self._private = private
+        self._gate = gate
 
     def path(self, digest: Digest, *, executable: bool = False) -> str:
         """Return where the blob lies when it is here."""
@@ -73,11 +75,10 @@ class Blobs:
 
     def put_file(self, path: str, digest: Digest) -> None:
         """Keep a copy of the file at `path`; raise InputError unless its bytes are `digest`."""
-        known = self._found(digest)
-        if known is not None:
-            self._touch(known, digest)
-            if os.path.lexists(known):
-                return
+        known = self._found(digest) or self.path(digest)
+        self._touch(known, digest)
+        if files.is_file(known, size=digest.size):
+            return
         name = self._private.name()
         try:
             copied = files.copy_new(path, name, mode=0o444)
@@ -92,13 +93,18 @@ class Blobs:
 
     def _touch(self, path: str, digest: Digest) -> None:
         """Note that a blob is used which perhaps nothing names yet; a shared one by its stamp."""
-        files.touch(path + STAMP if digest.size >= files.SHARED else path)
+        if digest.size < files.SHARED:
+            self._gate.touch(path)
+        elif not self._gate.touch(path + STAMP):
+            self.sound(path, digest)  # which gives it a stamp
 
     def read(self, digest: Digest) -> bytes | None:
         """Return the verified bytes; a damaged blob goes to the quarantine."""
         while path := self._found(digest):
             content = files.read_file(path)
-            if content is not None and digest_of(content) == digest:
+            if content is None:  # it has just gone
+                continue
+            if digest_of(content) == digest:
                 return content
             self._private.quarantine(path)
         return None
@@ -197,10 +203,13 @@ class Blobs:
         if found.st_size == digest.size and is_stamped(blob, found):
             return True
         if files.hash_path(blob) != digest:
-            self._private.quarantine(blob)
+            self._private.quarantine(blob, inode=found.st_ino)
             return False
-        os.chmod(blob, 0o555 if blob.startswith(f"{self._root}/{EXECUTABLE}/") else 0o444)
-        os.utime(blob, ns=(files.MOMENT, files.MOMENT))
+        try:
+            os.chmod(blob, 0o555 if blob.startswith(f"{self._root}/{EXECUTABLE}/") else 0o444)
+            os.utime(blob, ns=(files.MOMENT, files.MOMENT))
+        except FileNotFoundError:  # it has just gone
+            return False
         restamp(blob)
         return True
 

@@ -1,8 +1,8 @@
 """Collect: carries out the plan of a collection while builds go on.
 
 Results go first, then trees, then blobs, so that a kill at any moment leaves a store in which no
-result names what is gone. Everything is first moved away, then looked at once more: who used it
-meanwhile touched it before, and it is put back. So nothing goes that a build has found.
+result names what is gone. Each is looked at once more, and removed, while no operation of any build
+goes on (`gate.py`): who used it since the plan was made has touched it, and it stays.
 """
 
 import os
@@ -21,10 +21,12 @@ from mlbuild.store.survey import (
     BLOCK,
     ENTRIES,
     Stored,
+    changed,
     contents,
     read_result,
     sharded,
     trees_of,
+    used_at,
 )
 
 
@@ -69,7 +71,7 @@ class _Collection:
         self._store = store
         self._plan = plan
         self._tell = tell
-        self._needed: set[str] = set()  # addresses of blobs of trees that stay after all
+        self._needed: set[str] = set()  # addresses of blobs that stay after all
         self.removed = Removed()
 
     def _free(self, size: int) -> None:
@@ -85,49 +87,49 @@ class _Collection:
 
     def trees(self) -> None:
         """Remove trees that no result names now, each at once: its sidecar, then its folder."""
-        needed = _named(self._store.root) if self._plan.trees else set()
+        needed, logs = _named(self._store.root)
+        self._needed |= logs
         for hash_, tree in self._plan.trees.items():
-            listed = [one for one, size in contents(self._store.root, hash_)]
-            if hash_ not in needed and self._take_tree(tree):
+            listed = contents(self._store.root, hash_)
+            if hash_ not in needed and self._take_tree(tree, listed):
                 self.removed.trees += 1
                 self._free(tree.size)
             else:
                 self.removed.spared.append(tree.path)
-                self._needed.update(listed)
+                self._needed.update(address for address, *_ in listed)
 
-    def _take_tree(self, tree: Stored) -> bool:
+    def _take_tree(self, tree: Stored, files_of: list[tuple[str, int, str]]) -> bool:
         """Remove a tree unless somebody uses it; say whether it was removed."""
         sidecar, aside = tree.path + SUFFIX, self._store.private.name()
-        links = self._links(tree)
-        if os.path.lexists(sidecar) and not self._take_away(sidecar):
-            return False
-        try:
-            os.chmod(tree.path, 0o700)  # else only root could move it
-            os.rename(tree.path, aside)
-        except FileNotFoundError:
-            return True
-        if os.path.lexists(sidecar):  # somebody found the bytes and completed it again
-            with suppress(OSError):
-                os.rename(aside, tree.path)
+        with self._store.gate.alone():
+            # A folder whose sidecar is yet to come is as young as its last change.
+            if (used_at(sidecar) or changed(tree.path)) >= self._plan.since:
                 return False
+            files.remove(sidecar)
+            try:
+                os.chmod(tree.path, 0o700)  # else only root could move it
+                os.rename(tree.path, aside)
+            except FileNotFoundError:
+                return True
+        for address, size, path in files_of:
+            if size >= files.SHARED and address not in self._plan.blobs:
+                self._unlink(f"{aside}/{path}", address)
         files.remove(aside)
-        for blob in links:  # a link less is a new ctime
-            restamp(blob)
         return True
 
-    def _links(self, tree: Stored) -> list[str]:
-        """Return the blobs that share an inode with a tree, stay, and have a right stamp."""
-        root = self._store.root
-        found = []
-        for address, size in contents(root, os.path.basename(tree.path)):
-            if size < files.SHARED or address in self._plan.blobs:
-                continue
-            kind, hash_ = (EXECUTABLE, address[1:]) if address[0] == "x" else (PLAIN, address)
-            blob = f"{root}/{kind}/{hash_[:2]}/{hash_}"
-            with suppress(FileNotFoundError):
-                if is_stamped(blob, os.lstat(blob)):
-                    found.append(blob)
-        return found
+    def _unlink(self, path: str, address: str) -> None:
+        """Remove a file that shares its inode with a blob that stays.
+
+        A link less is a new ctime: where the blob's stamp was right, it shall be right again.
+        """
+        kind, hash_ = (EXECUTABLE, address[1:]) if address[0] == "x" else (PLAIN, address)
+        blob = f"{self._store.root}/{kind}/{hash_[:2]}/{hash_}"
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = os.lstat(blob)
+            if os.lstat(path).st_ino == found.st_ino and is_stamped(blob, found):
+                os.chmod(os.path.dirname(path), 0o700)  # else only root could remove it
+                os.unlink(path)
+                restamp(blob)
 
     def blobs(self) -> None:
         """Remove blobs that no tree has."""
@@ -138,85 +140,68 @@ class _Collection:
 
     def _take_blob(self, path: str) -> bool:
         """Remove a blob unless it is used; say whether it was removed."""
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            return False
-        stamped = found.st_size >= files.SHARED and is_stamped(path, found)
-        if found.st_nlink > 1 or _mtime(path + STAMP) >= self._plan.since:
-            return False
-        if not self._take_away(path, stamp=path + STAMP):
-            if stamped:
-                restamp(path)
-            return False
-        if not os.path.lexists(path):
+        with self._store.gate.alone():
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                return False
+            # The own times of a large one say who linked to it, not who used it.
+            used = used_at(path + STAMP) or found.st_ctime_ns
+            if used >= self._plan.since or found.st_nlink > 1:
+                return False
+            files.remove(path)
             files.remove(path + STAMP)
         return True
 
     def litter(self, one: Litter) -> None:
         """Remove a thing that nobody has to use; what is used after all stays."""
-        if one.kind == DOWNLOADS and set(leases(self._store.root)) - {os.getpid()}:
-            return
         lock = self._store.key_lock(os.path.basename(one.path))
         if one.kind == CHECKPOINT and not lock.try_acquire():
             return
         try:
-            aside = self._store.private.name()
             with suppress(FileNotFoundError):
-                if one.path.startswith(f"{self._store.root}/"):
-                    if os.path.isdir(one.path) and not os.path.islink(one.path):
-                        os.chmod(one.path, 0o700)  # else only root could move it
-                    os.rename(one.path, aside)
-                files.remove(aside if os.path.lexists(aside) else one.path)
-                self.removed.others += 1
-                self._free(one.size)
+                if self._put_aside(one):
+                    self.removed.others += 1
+                    self._free(one.size)
         finally:
             lock.release()
 
-    def _take_away(self, path: str, *, stamp: str = "") -> bool:
-        """Remove a file that nobody touched since the plan was made; say whether it was removed.
-
-        A blob that others link to has a `stamp`, which is touched in its place.
-        """
-        aside = self._store.private.name()
-        try:
-            # What was used since the plan was made stays where it is. Only who begins to use it in
-            # this very moment may find it gone, and makes it anew.
-            if self._is_used(path, stamp):
-                self.removed.spared.append(path)
+    def _put_aside(self, one: Litter) -> bool:
+        """Remove a thing, downloads only while nobody else uses the store; say whether it went."""
+        root, aside = self._store.root, self._store.private.name()
+        if not one.path.startswith(f"{root}/"):  # in the state of a workspace
+            files.remove(one.path)
+            return True
+        with self._store.gate.alone():
+            if one.kind == DOWNLOADS and set(leases(root)) - {os.getpid()}:
                 return False
-            os.rename(path, aside)
-        except FileNotFoundError:
-            return False
-        if self._is_used(aside, stamp):
-            with suppress(FileExistsError):  # somebody made it anew
-                os.link(aside, path, follow_symlinks=False)
-            files.remove(aside)
-            self.removed.spared.append(path)
-            return False
+            if os.path.isdir(one.path) and not os.path.islink(one.path):
+                os.chmod(one.path, 0o700)  # else only root could move it
+            os.rename(one.path, aside)
         files.remove(aside)
         return True
 
-    def _is_used(self, path: str, stamp: str) -> bool:
-        """Say whether a file was touched since the plan was made, or others link to it."""
-        found = os.lstat(path)
-        linked = bool(stamp) and found.st_nlink > 1
-        return linked or max(found.st_mtime_ns, _mtime(stamp)) >= self._plan.since
+    def _take_away(self, path: str) -> bool:
+        """Remove a file that nobody touched since the plan was made; say whether it was removed."""
+        with self._store.gate.alone():
+            try:
+                used = os.lstat(path).st_mtime_ns >= self._plan.since
+            except FileNotFoundError:
+                return False
+            if not used:
+                os.unlink(path)
+        if used:
+            self.removed.spared.append(path)
+        return not used
 
 
-def _named(root: str) -> set[str]:
-    """Return the hashes of all trees that a result names."""
-    found: set[str] = set()
+def _named(root: str) -> tuple[set[str], set[str]]:
+    """Return the hashes of all trees, and the addresses of all logs, that a result names."""
+    trees: set[str] = set()
+    logs: set[str] = set()
     for path in sharded(root, ENTRIES):
         result = read_result(path)
         if result is not None:
-            found.update(trees_of(result))
-    return found
-
-
-def _mtime(path: str) -> int:
-    """Return the mtime in ns, 0 when there is no such file."""
-    try:
-        return os.lstat(path).st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+            trees.update(trees_of(result))
+            logs.update((result.log.hash,) if result.log else ())
+    return trees, logs

@@ -16,7 +16,7 @@ half. Bytes come before the result that names them. Durability is `private.py`'s
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Self
@@ -25,21 +25,21 @@ from mlbuild.core.action import Output
 from mlbuild.core.digest import Digest, digest_of
 from mlbuild.core.result import Result
 from mlbuild.core.tree import Kind, Tree, below, encode, moved
-from mlbuild.errors import ActionError, HostError
+from mlbuild.errors import ActionError
 from mlbuild.store import files, kept
 from mlbuild.store.blobs import Blobs
 from mlbuild.store.entries import Entries
+from mlbuild.store.gate import Gate
 from mlbuild.store.ingest import Ingested, collect, contents, seal_files, tree_of_outputs
 from mlbuild.store.locks import KeyLock
 from mlbuild.store.memory import memory_room
 from mlbuild.store.private import Private, rooms, sweep
+from mlbuild.store.root import check_root, make_root
 from mlbuild.store.trees import Trees
 from mlbuild.store.verify import Report, verify
 
-VERSION = 1
 KEPT_RUNS = 100  # at least so many folders of logs stay
 KEPT_FOR = 7 * 24 * 3600 * 10**9  # ns
-_FOLDERS = ("cas", "cas-x", "trees", "ac", "manifests", "locks", "tmp", "runs", "checkpoints")
 _CLOCK_STEP = 120 * 10**9  # ns that the clock may have been set back while writes were going on
 
 
@@ -50,54 +50,20 @@ def open_store(root: str) -> "DiskStore":
     Raises HostError for a store of another user or of a newer mlbuild.
     """
     with files.disk_errors(root):
-        _check(root)
+        check_root(root)
         store = DiskStore(root)
         try:
             markers = sweep(root)
         except FileNotFoundError:  # somebody removed a folder
-            _make(root)
+            make_root(root)
             markers = sweep(root)
         with suppress(OSError):  # a full disk is no reason not to read
             store.private.enter()  # the lease (`leases.py`), before anything is looked up
+        with store.gate:  # who removes something after this moment knows of it
+            pass
         if markers:
             _recover(store, markers)
     return store
-
-
-def _check(root: str) -> None:
-    """Make sure that `root` is a store of this user and version."""
-    os.makedirs(root, 0o700, exist_ok=True)
-    owner = os.stat(root)
-    if owner.st_uid != os.geteuid():
-        raise HostError(
-            f"the store `{root}` belongs to another user (uid {owner.st_uid})",
-            hints=("set MLBUILD_CACHE_DIR to a folder of your own",),
-        )
-    if owner.st_mode & 0o077:
-        os.chmod(root, 0o700)
-    found = files.read_file(f"{root}/version")
-    if found is None or not found.strip().isdigit():  # absent or damaged
-        _make(root)
-        found = files.read_file(f"{root}/version") or b""
-    version = found.strip()
-    if version != b"%d" % VERSION:
-        raise HostError(
-            f"the store `{root}` has version {version.decode(errors='replace')!r}; "
-            f"this mlbuild reads version {VERSION}",
-            hints=("use the mlbuild that wrote it, or set MLBUILD_CACHE_DIR to another folder",),
-        )
-
-
-def _make(root: str) -> None:
-    """Make the folders of an empty store; the version comes last."""
-    for name in (*_FOLDERS, "quarantine"):
-        os.makedirs(f"{root}/{name}", 0o700, exist_ok=True)
-    name = f"{root}/version-{os.getpid()}"
-    files.remove(name)
-    files.write_new(name, b"%d\n" % VERSION, mode=0o600)
-    if os.path.isdir(f"{root}/version"):
-        os.rename(f"{root}/version", f"{root}/quarantine/{os.path.basename(name)}")
-    os.rename(name, f"{root}/version")
 
 
 def _recover(store: "DiskStore", markers: list[str]) -> None:
@@ -131,9 +97,10 @@ class DiskStore:
     def __init__(self, root: str) -> None:
         self.root = root
         self.private = Private(root)
-        self._blobs = Blobs(root, self.private)
-        self._trees = Trees(root, self.private, self._blobs)
-        self._entries = Entries(root, self.private, complete=self.complete)
+        self.gate = Gate(root)
+        self._blobs = Blobs(root, self.private, gate=self.gate)
+        self._trees = Trees(root, self.private, self._blobs, gate=self.gate)
+        self._entries = Entries(root, self.private, gate=self.gate, complete=self.complete)
         self._memory: Callable[[], Private | None] | None = memory_room
         self._in_memory: Private | None = None
         self._asked_memory = Lock()
@@ -268,10 +235,10 @@ class DiskStore:
             seal_files(folder, tree, blobs=self._blobs)
             return self._trees.adopt(folder, tree, content=content, digest=digest)
 
-    def unite(self, tree: Tree, trees: Sequence[Digest]) -> Digest | None:
-        """Make a tree whose files are in `trees`; None when some of its bytes are not here."""
+    def unite(self, tree: Tree, parts: Mapping[Digest, Tree]) -> Digest | None:
+        """Make a tree whose files are in `parts`; None when some of its bytes are not here."""
         with files.disk_errors(self.root), self.private.writing():
-            return self._trees.unite(tree, trees)
+            return self._trees.unite(tree, parts)
 
     def place(self, tree: Digest, path: str = "") -> str | None:
         """Return the absolute path of a tree, or of `path` in it, once it is known to be whole.
@@ -389,6 +356,7 @@ class DiskStore:
     def close(self) -> None:
         """Sync and give back what this process holds."""
         with files.disk_errors(self.root):
+            self.gate.close()
             self.private.close()
             if self._in_memory is not None:
                 self._in_memory.close()

@@ -12,6 +12,7 @@ from mlbuild.core.manifest import key_of
 from mlbuild.core.result import Result, decode, encode
 from mlbuild.errors import InputError
 from mlbuild.store import files
+from mlbuild.store.gate import Gate
 from mlbuild.store.private import Private
 
 ALTERNATES = 8
@@ -20,9 +21,12 @@ ALTERNATES = 8
 class Entries:
     """The results and manifests below `root`. `complete` says whether a result's bytes are here."""
 
-    def __init__(self, root: str, private: Private, *, complete: Callable[[Result], bool]) -> None:
+    def __init__(
+        self, root: str, private: Private, *, gate: Gate, complete: Callable[[Result], bool]
+    ) -> None:
         self._root = root
         self._private = private
+        self._gate = gate
         self._complete = complete
 
     def path(self, key: str) -> str:
@@ -30,13 +34,9 @@ class Entries:
         return f"{self._root}/ac/{key[:2]}/{key}"
 
     def lookup(self, key: str) -> Result | None:
-        """Return the Result of `key`; a damaged one goes to the quarantine.
-
-        Touched before it is read: whoever collects garbage moves it away, then looks whether it
-        was touched.
-        """
+        """Return the Result of `key`; a damaged one goes to the quarantine."""
         path = self.path(key)
-        files.touch(path)
+        self._gate.touch(path)  # before it is read: what was there then stays
         return self._read(path)
 
     def _read(self, path: str) -> Result | None:
@@ -86,7 +86,8 @@ class Entries:
         files.write_new(theirs, encode(first), mode=0o600)
         try:
             self._keep_alternate(mine, path, ours, kept=first)
-            self._private.settle(theirs, path)
+            with self._gate:  # else a collection might take it for what was there before
+                self._private.settle(theirs, path)
         finally:
             files.remove(mine)
 

@@ -110,10 +110,13 @@ def is_file(path: str, *, size: int) -> bool:
     return found.st_size == size and stat.S_ISREG(found.st_mode)
 
 
-def touch(path: str) -> None:
-    """Note that the file at `path` is used now. Where there is none, nothing happens."""
-    with suppress(OSError):
+def touch(path: str) -> bool:
+    """Give the file at `path` the time of now; say whether that could be done."""
+    try:
         os.utime(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def below(folder: str) -> list[str]:

@@ -131,8 +131,9 @@ class _Choice:
         for path, group in list(self._groups.items()):
             if group.used < since and not self._held(group):
                 self._give_up(path)
+        since = min(since, self._horizon)
         for one in (*rubbish(self._found, now=self._now, since=since), *self._spare):
-            if one.always or one.used < min(since, self._horizon):
+            if one.always or one.used < since:
                 self._throw(one)
 
     def garbage(self) -> None:
@@ -142,7 +143,7 @@ class _Choice:
             self._blob_users.update(group.logs)
         for hash_, tree in self._found.trees.items():
             if self._tree_stays(hash_, tree):
-                addresses = {one for one, _ in contents(self._found.root, hash_)}
+                addresses = {one for one, *_ in contents(self._found.root, hash_)}
                 self._blob_users.update(addresses)
             else:
                 self._drop(self.plan.trees, hash_, tree)
@@ -188,7 +189,7 @@ class _Choice:
             tree = self._found.trees.get(hash_)
             if tree is not None and not self._tree_stays(hash_, tree):
                 self._drop(self.plan.trees, hash_, tree)
-                gone.extend({one for one, _ in contents(self._found.root, hash_)})
+                gone.extend({one for one, *_ in contents(self._found.root, hash_)})
         for address in gone:
             self._blob_users[address] -= 1
             blob = self._found.blobs.get(address)

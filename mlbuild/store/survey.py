@@ -126,8 +126,8 @@ def address(hash_: str, size: int, *, executable: bool = False) -> str:
     return f"x{hash_}" if executable and size >= files.SHARED else hash_
 
 
-def contents(root: str, tree: str) -> list[tuple[str, int]]:
-    """Return address and size in bytes of each file of a tree; nothing when it is not here."""
+def contents(root: str, tree: str) -> list[tuple[str, int, str]]:
+    """Return address, size in bytes and path of each file of a tree; nothing when it is gone."""
     content = files.read_file(f"{tree_path(root, tree)}{SUFFIX}")
     sidecar = unpack(content, name=tree) if content is not None else None
     if sidecar is None:
@@ -136,6 +136,7 @@ def contents(root: str, tree: str) -> list[tuple[str, int]]:
         (
             address(digest.hash, digest.size, executable=entry.kind is Kind.EXECUTABLE),
             digest.size,
+            entry.path,
         )
         for entry, digest in decode_tree(sidecar.encoded).files()
     ]
@@ -170,7 +171,7 @@ def _queued(folder: str) -> Iterator[str]:
 def _known(root: str, latest: Mapping[str, int]) -> Iterator[Known]:
     for path in sharded(root, ENTRIES):
         key = os.path.basename(path).partition(".")[0]
-        used = max(_time(path), latest.get(key, 0))
+        used = max(used_at(path), latest.get(key, 0))
         result = read_result(path)
         if used == 0:
             continue
@@ -195,7 +196,7 @@ def _trees(root: str) -> Iterator[tuple[str, Stored]]:
             place = f"{shard}/{name}"
             content = files.read_file(place + SUFFIX)
             sidecar = unpack(content, name=name) if content is not None else None
-            used = max(_time(place + SUFFIX), 0 if sidecar else _changed(place))
+            used = max(used_at(place + SUFFIX), 0 if sidecar else changed(place))
             if sidecar is None or content is None:
                 yield name, Stored(place, used, files.usage(place, seen=seen))
                 continue
@@ -224,29 +225,29 @@ def _blobs(root: str, kind: str) -> Iterator[tuple[str, Stored]]:
                 continue
             size, used = disk(found.st_size), found.st_ctime_ns
             if found.st_size >= files.SHARED:
-                size, used = size + BLOCK, max(used, _time(path + STAMP))
+                size, used = size + BLOCK, max(used, used_at(path + STAMP))
             name = os.path.basename(path)
             yield f"x{name}" if kind == EXECUTABLE else name, Stored(path, used, size)
 
 
 def newest(path: str) -> int:
     """Return when the last change was made at most two folders below `path` (ns); 0 when gone."""
-    times = [_changed(path)]
+    times = [changed(path)]
     for inner in files.below(path):
-        times.append(_changed(inner))
-        times.extend(_changed(one) for one in files.below(inner))
+        times.append(changed(inner))
+        times.extend(changed(one) for one in files.below(inner))
     return max(times)
 
 
-def _time(path: str) -> int:
-    """Return the mtime in ns, 0 when the file has gone."""
+def used_at(path: str) -> int:
+    """Return when the file at `path` was last touched (ns); 0 when it has gone."""
     try:
         return os.lstat(path).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
-def _changed(path: str) -> int:
+def changed(path: str) -> int:
     """Return the ctime in ns, or the mtime of a folder where it is later; 0 when it has gone."""
     try:
         found = os.lstat(path)

@@ -16,6 +16,7 @@ from mlbuild.core.tree import Entry, Kind, Tree, decode, encode, encoded
 from mlbuild.errors import InputError
 from mlbuild.store import files
 from mlbuild.store.blobs import Blobs, is_stamped
+from mlbuild.store.gate import Gate
 from mlbuild.store.links import stray_link
 from mlbuild.store.private import Private
 from mlbuild.store.sidecar import SUFFIX, Sidecar, pack, take_columns, unpack, untouched
@@ -28,10 +29,11 @@ _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 class Trees:
     """The materialised trees below `root`."""
 
-    def __init__(self, root: str, private: Private, blobs: Blobs) -> None:
+    def __init__(self, root: str, private: Private, blobs: Blobs, *, gate: Gate) -> None:
         self._root = root
         self._private = private
         self._blobs = blobs
+        self._gate = gate
 
     def path(self, digest: Digest) -> str:
         """Return where the tree lies when it is here."""
@@ -112,7 +114,7 @@ class Trees:
             return None
         return digest
 
-    def unite(self, tree: Tree, parts: Iterable[Digest]) -> Digest | None:
+    def unite(self, tree: Tree, parts: Mapping[Digest, Tree]) -> Digest | None:
         """Make a tree of what is in others already; None when some of its bytes are not here.
 
         Small files are linked, not copied: trees share them with each other, never with cas. That
@@ -124,12 +126,11 @@ class Trees:
             return digest
         near: dict[Entry, str] = {}
         used: list[tuple[str, Tree, bytes]] = []
-        for part in dict.fromkeys(parts):
-            place, sidecar = self.place(part), self._sidecar(part)
-            if place is not None and sidecar is not None:
-                listed = decode(sidecar.encoded)
+        for part, listed in parts.items():
+            place = self.place(part)
+            if place is not None:
                 near.update((entry, f"{place}/{entry.path}") for entry, _ in listed.files())
-                used.append((place, listed, sidecar.encoded))
+                used.append((place, listed, encode(listed)))
         made = self._build(tree, content, digest, near=near)
         for place, listed, encoding in used:
             self._complete(place, listed, encoding)
@@ -146,7 +147,9 @@ class Trees:
         _seal_folders(folder, tree)
         while True:
             try:
-                os.rename(folder, place)
+                with self._gate:  # else a collection might take it for what was there before
+                    files.touch(place + SUFFIX)  # one whose tree is gone
+                    os.rename(folder, place)
             except FileNotFoundError:  # the first of its shard
                 os.lstat(folder)  # else this would go on for ever
                 os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
@@ -168,8 +171,11 @@ class Trees:
         except OSError:
             return None
         try:
-            os.fchmod(fd, 0o555)
-            os.utime(fd, ns=_MOMENTS)
+            with self._gate:  # this change of the folder keeps it until the sidecar does
+                os.fchmod(fd, 0o555)
+                os.utime(fd, ns=_MOMENTS)
+                if not _is_open(place, fd):
+                    return None
             paths = _stamped_paths(tree)
             columns = take_columns(fd, paths)
         finally:
@@ -184,7 +190,7 @@ class Trees:
 
     def _touch(self, digest: Digest) -> None:
         """Note that a tree is used, before it is looked at: perhaps no result names it yet."""
-        files.touch(self.path(digest) + SUFFIX)
+        self._gate.touch(self.path(digest) + SUFFIX)
 
     def _sidecar(self, digest: Digest) -> Sidecar | None:
         content = files.read_file(self.path(digest) + SUFFIX)
@@ -330,6 +336,14 @@ def _seal_folders(place: str, tree: Tree) -> None:
         if name:
             os.chmod(f"{place}/{name}", 0o555)  # noqa: S103 - nobody shall write
             os.utime(f"{place}/{name}", ns=_MOMENTS)
+
+
+def _is_open(path: str, fd: int) -> bool:
+    """Say whether what lies at `path` is what is open."""
+    try:
+        return os.lstat(path).st_ino == os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _is_blob(path: str, blob: str) -> bool:

@@ -238,6 +238,44 @@ def test_what_is_used_between_choice_and_removal_stays(store: DiskStore) -> None
     assert [whole(store, key) for key in keys] == [True, False]
 
 
+def test_the_log_of_a_result_that_is_used_in_the_meantime_stays(store: DiskStore) -> None:
+    key = publish(store, "a", {"f": b"1"}, log=b"log")
+    made = now_of(store)
+    while (now := now_of(store)) == made:  # a tick of the clock
+        pass
+    choice = plan(survey(store.root), EVERYTHING, now=now, grace=0)
+
+    result = store.lookup(key)
+    removed = collect(store, choice)
+
+    assert (len(choice.known), removed.results, removed.blobs) == (1, 0, 0)
+    assert result is not None
+    assert store.complete(result)
+
+
+def test_the_logs_of_a_running_build_stay_whatever_the_limits_are(store: DiskStore) -> None:
+    code = (
+        "import sys; from mlbuild.store.disk import open_store\n"
+        f"store = open_store({store.root!r}); print(store.run_folder('1'), flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        folder = other.stdout.readline().strip()
+
+        for _ in range(2):
+            now = now_of(store)
+            collect(store, plan(survey(store.root), Limits(age=0.0), now=now, grace=0))
+        kept = os.path.isdir(folder)
+        other.communicate()
+
+    assert kept
+    collected(store, Limits(age=0.0))
+    assert not os.path.lexists(folder)
+
+
 def test_a_tree_that_a_new_result_names_in_the_meantime_stays(store: DiskStore) -> None:
     publish(store, "old", {"f": LARGE, "s": b"small"}, log=b"log")
     choice = planned(store)

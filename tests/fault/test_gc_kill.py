@@ -6,9 +6,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +22,7 @@ from mlbuild.core.result import Result
 from mlbuild.store import pins
 from mlbuild.store.collect import collect
 from mlbuild.store.disk import DiskStore, open_store
+from mlbuild.store.files import remove
 from mlbuild.store.gc import GRACE, now_of, plan
 from mlbuild.store.survey import survey
 
@@ -131,9 +135,39 @@ def test_a_killed_collection_is_finished_by_the_next(tmp_path: Path) -> None:
     assert set(sizes) == {0}
 
 
+@pytest.mark.parametrize("change", range(1, 50, 3))
+def test_a_collection_that_stops_anywhere_takes_nothing_from_a_build(
+    tmp_path: Path, change: int
+) -> None:
+    root = a_store(tmp_path)
+    collection = _stopped(lambda: collect_at_once(root, first=partial(stop_at, change)))
+
+    build = _fork(lambda: build_all(root))
+    wait_for(lambda: has_ended(build) or is_locked_out(build))
+    os.kill(collection, signal.SIGCONT)
+
+    assert [code_of(build), code_of(collection)] == [0, 0]
+    with open_store(root) as store:
+        assert store.verify().damaged == []
+        assert all(holds(store, key_of(at), files) for at, files in enumerate(BUILDS))
+
+
+@pytest.mark.parametrize("change", range(1, 120, 8))
+def test_a_build_that_stops_anywhere_keeps_what_it_has_used(tmp_path: Path, change: int) -> None:
+    root = a_store(tmp_path)
+    build = _stopped(lambda: build_all(root, first=partial(stop_at, change)))
+
+    collection = _fork(lambda: collect_at_once(root))
+    wait_for(lambda: has_ended(collection) or is_locked_out(collection))
+    os.kill(build, signal.SIGCONT)
+
+    assert [code_of(build), code_of(collection)] == [0, 0]
+    with open_store(root) as store:
+        assert store.verify().damaged == []
+
+
 def test_builds_and_collections_at_once_lose_nothing(tmp_path: Path) -> None:
     root = str(tmp_path / "store")
-    until = time.monotonic() + 3
     long_ago = time.time() - 2 * GRACE / 1e9
     builds = [{"f": BYTES[3] + b"%d" % at, "g": b"g", "h": BYTES[at % 5]} for at in range(6)]
 
@@ -145,16 +179,20 @@ def test_builds_and_collections_at_once_lose_nothing(tmp_path: Path) -> None:
                     assert holds(store, key, files), "lost while it was in use"
 
     def gather() -> None:
-        while time.monotonic() < until:
+        collected = False
+        while not collected or time.monotonic() < until:
             with open_store(root) as store:
-                collect(store, plan(survey(root), Limits(size=0), now=now_of(store)))
+                now = now_of(store)
+                collect(store, plan(survey(root), Limits(size=0), now=now))
+            collected = True
 
     with open_store(root) as store:
         old = [publish(store, at, {"old": b"%d" % at}) for at in range(1000, 1200)]
         for key in old:  # which nobody has used for a long time
             os.utime(f"{root}/ac/{key[:2]}/{key}", (long_ago, long_ago))
+    until = time.monotonic() + 3
     pids = [_fork(build), _fork(build), _fork(gather), _fork(gather)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    codes = [code_of(pid) for pid in pids]
 
     assert codes == [0, 0, 0, 0]
     with open_store(root) as store:
@@ -162,7 +200,129 @@ def test_builds_and_collections_at_once_lose_nothing(tmp_path: Path) -> None:
         assert not any(store.lookup(key) for key in old)
 
 
-def _fork(act: Callable[[], None]) -> int:
+def test_builds_and_collections_without_grace_lose_nothing(tmp_path: Path) -> None:
+    root = a_store(tmp_path)
+    until = time.monotonic() + 5
+    pauses = (0.0, 0.005, 0.03)  # in which nobody uses the store, and all of it may go
+
+    def build() -> None:
+        for turn in count():
+            if time.monotonic() > until:
+                return
+            time.sleep(pauses[turn % 3])
+            build_all(root)
+
+    def gather() -> None:
+        while time.monotonic() < until:
+            collect_at_once(root)
+
+    pids = [_fork(build), _fork(build), _fork(gather), _fork(gather)]
+
+    assert [code_of(pid) for pid in pids] == [0, 0, 0, 0]
+    with open_store(root) as store:
+        assert store.verify().damaged == []
+        assert os.listdir(f"{root}/quarantine") == []
+
+
+def test_all_who_make_a_store_at_once_have_one_gate(tmp_path: Path) -> None:
+    for turn in range(4):
+        root = str(tmp_path / f"store-{turn}")
+        ready, go = os.pipe()
+        inodes, found = os.pipe()
+
+        def enter(root: str = root, ready: int = ready, found: int = found) -> None:
+            os.read(ready, 1)
+            with open_store(root):
+                os.write(found, b"%d\n" % os.stat(f"{root}/version").st_ino)
+
+        pids = [_fork(enter) for _ in range(6)]
+        os.write(go, b"123456")
+
+        assert [code_of(pid) for pid in pids] == [0] * 6
+        assert len(set(os.read(inodes, 4096).split())) == 1
+
+
+BUILDS: list[dict[str, bytes]] = [
+    {"f": BYTES[3] + b"%d" % at, "g": b"g", "h": BYTES[at % 5]} for at in range(4)
+]
+
+
+def key_of(at: int) -> str:
+    return digest_of(b"%d" % at).hash
+
+
+def a_store(folder: Path) -> str:
+    """Make a store with results that nobody uses any more, and one whose bytes were lost."""
+    root = str(folder / "store")
+    with open_store(root) as store:
+        for at, files in enumerate(BUILDS):
+            publish(store, at, files)
+        lost = store.lookup(key_of(1))
+        assert lost is not None
+        remove(f"{store.path(lost.tree)}.stamps")
+    return root
+
+
+def build_all(root: str, *, first: Callable[[], object] = bool) -> None:
+    """Find results or make them, and rely on each of them until the end."""
+    with open_store(root) as store:
+        first()
+        for at, files in enumerate(BUILDS):
+            if not holds(store, key_of(at), files):
+                publish(store, at, files)
+        for at, files in enumerate(BUILDS):
+            assert holds(store, key_of(at), files), "lost while it was in use"
+
+
+def collect_at_once(root: str, *, first: Callable[[], object] = bool) -> int:
+    """Collect all that nobody uses at this moment; return how many results went."""
+    with open_store(root) as store:
+        now = now_of(store)
+        choice = plan(survey(root), Limits(size=0), now=now, grace=0)
+        first()
+        return collect(store, choice).results
+
+
+def has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def is_locked_out(pid: int) -> bool:
+    """Say whether a process waits for a lock."""
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f" {pid} " in line for line in locks)
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, "it neither ended nor waits for a lock"
+        time.sleep(0.002)
+
+
+def code_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def stop_at(change: int) -> None:
+    """Have this process stop at its n-th change to the disk from now on."""
+    changes = count(1)
+
+    def watch(event: str, _: tuple[Any, ...]) -> None:
+        if event in CHANGES and next(changes) == change:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(watch)
+
+
+def _stopped(act: Callable[[], object]) -> int:
+    """Do `act` in a fork until it stops or ends; return its pid."""
+    pid = _fork(act)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+def _fork(act: Callable[[], object]) -> int:
     pid = os.fork()
     if pid:
         return pid

@@ -61,12 +61,13 @@ def test_a_read_only_disk_is_a_named_error_but_hits_are_read(small_disk: Path) -
         first = build(store, b"first")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
 
-    store = open_store(str(small_disk / "store"))
+    with open_store(str(small_disk / "store")) as store:
+        found, place = store.lookup(digest_of(b"first").hash), store.place(first.tree)
+        with pytest.raises(HostError, match="read-only"):
+            build(store, b"second")
 
-    assert store.lookup(digest_of(b"first").hash) == first
-    assert store.place(first.tree) is not None
-    with pytest.raises(HostError, match="read-only"):
-        build(store, b"second")
+    assert found == first
+    assert place is not None
 
 
 LIMITED = """

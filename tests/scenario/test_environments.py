@@ -609,3 +609,31 @@ def test_the_example_builds_with_either_lock_and_its_locks_are_up_to_date(tmp_pa
     build("//...", "--config", "full")
     assert json.loads(build.output("packages/packages.json")).keys() == {"iniconfig", "pluggy"}
     assert build.run("lock", "--check").code == 0
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[docker.Registry]:
+    """Return an empty registry on this host."""
+    yield from docker.registry(tmp_path)
+
+
+def test_lock_writes_the_digests_of_tagged_images(
+    build: Build, registry: docker.Registry, image: Path
+) -> None:
+    repository, digest = registry.push(image)
+    name = f"{repository}:1"
+    build.file("mlbuild.lock", '[images]\n"zebra:2" = "sha256:0"\n').file(
+        "BUILD.ml",
+        f'container_environment(name = "image", image = "{name}", lock = "mlbuild.lock")\n',
+    )
+
+    done = build.run("lock")
+
+    assert done.stdout == f"mlbuild.lock ({name}): written\n", done.stderr
+    assert (build.root / "mlbuild.lock").read_text() == (
+        f'# Written by `mlbuild lock`.\n[images]\n"{name}" = "{digest}"\n"zebra:2" = "sha256:0"\n'
+    )
+    registry.stop()
+    stopped = build.run("lock", "--check")
+    assert stopped.code != 0
+    assert f"the tag of the image `{name}` cannot be resolved" in stopped.stderr

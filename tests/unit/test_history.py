@@ -1,5 +1,6 @@
 """The history: what it keeps, how it survives, what it says of two manifests."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -184,16 +185,16 @@ def git(folder: Path, *words: str) -> str:
 
 def test_a_checkout_is_named_by_its_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    before = commit_of(str(tmp_path))
+    before = commit_of(str(tmp_path), os.environ)
     (tmp_path / "a").write_text("1")
     git(tmp_path, "add", "a")
     git(tmp_path, "commit", "-qm", "one")
     (tmp_path / "untracked").write_text("1")
     (tmp_path / "below").mkdir()
 
-    clean = commit_of(str(tmp_path / "below"))
+    clean = commit_of(str(tmp_path / "below"), os.environ)
     (tmp_path / "a").write_text("2")
-    dirty = commit_of(str(tmp_path))
+    dirty = commit_of(str(tmp_path), os.environ)
 
     assert before is None
     assert clean is not None
@@ -202,8 +203,24 @@ def test_a_checkout_is_named_by_its_commit(tmp_path: Path) -> None:
     assert (clean.dirty, dirty.dirty) == (False, True)
 
 
+def test_a_hook_of_another_checkout_does_not_say_which_commit_it_is(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        git(tmp_path, "init", "-q", name)
+        (tmp_path / name / name).write_text("1")
+        git(tmp_path / name, "add", ".")
+        git(tmp_path / name, "commit", "-qm", name)
+    there = tmp_path / "there" / ".git"
+    hook = {"GIT_DIR": str(there), "GIT_INDEX_FILE": str(there / "index"), "GIT_PREFIX": ""}
+
+    found = commit_of(str(tmp_path / "here"), {**os.environ, **hook})
+
+    assert found is not None
+    assert found.hash == git(tmp_path / "here", "rev-parse", "HEAD")
+    assert not found.dirty
+
+
 def test_a_folder_outside_git_has_no_commit(tmp_path: Path) -> None:
-    assert commit_of(str(tmp_path)) is None
+    assert commit_of(str(tmp_path), os.environ) is None
 
 
 # Differences

@@ -5,7 +5,7 @@ from pathlib import Path
 from mlbuild import parts
 from mlbuild.core import manifest
 from mlbuild.core.action import Action, InputRef, Output, OutputRef, Run
-from mlbuild.core.tree import Entry, Kind, below, moved, tree_of
+from mlbuild.core.tree import Entry, Kind, moved, tree_of
 from mlbuild.store.disk import DiskStore, open_store
 
 
@@ -60,10 +60,9 @@ def tree(store: DiskStore, **files: bytes) -> list[Entry]:
 def test_united_trees_share_small_files_and_heal_from_blobs(tmp_path: Path) -> None:
     with open_store(str(tmp_path)) as store:
         made = [store.materialise(tree_of(tree(store, **{name: b"x"}))) for name in ("a", "b")]
-        listings = [store.tree(one) for one in made if one is not None]
-        entries = parts.union(below(one, "all") for one in listings if one is not None)
+        trees = {one: listing for one in made if one and (listing := store.tree(one))}
 
-        whole = store.unite(moved(entries, "all"), [one for one in made if one is not None])
+        whole = store.unite(tree_of(parts.union(one.entries for one in trees.values())), trees)
 
         assert whole is not None
         place = Path(store.place(whole) or "")
