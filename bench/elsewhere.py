@@ -14,7 +14,7 @@ from tests import ssh
 SLOTS, PAUSE = 4, 0.5  # seconds
 BUSY = 0.9  # the part of the time that slots are to be used
 MOVED = 1.0  # MiB
-_START = [sys.executable, "-c", "import mlbuild.remote.agent"]
+_START = [sys.executable, "-c", "import mlbuild.remote.machine.agent"]
 
 
 def figures(bench: Bench) -> list[Figure]:

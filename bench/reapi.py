@@ -20,7 +20,7 @@ from mlbuild.core.action import Action, InputRef, Output, OutputRef, Run
 from mlbuild.core.digest import digest_of
 from mlbuild.core.result import Content
 from mlbuild.exec.base import Job, Staged
-from mlbuild.remote.reapi_executor import Reapi
+from mlbuild.remote.reapi.executor import Reapi
 from mlbuild.shared import reapi_messages as wire
 from tests.reapi_servers import CacheServer
 from tests.reapi_workers import casd_worker, executing, host_runner

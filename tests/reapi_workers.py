@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mlbuild.remote.reapi_server import Server
+from mlbuild.remote.reapi.server import Server
 from mlbuild.shared.reapi_access import parsed
 from tests.reapi_servers import CacheServer, _bgd, _casd, _until_it_answers, buildgrids_python
 from tests.servers import STARTS_WITHIN, _folder, _running, free_ports

@@ -5,7 +5,7 @@ from mlbuild.cli.jobs import THERE
 from mlbuild.cli.options import COLOR, FOLDER, Option, Usage, Words
 from mlbuild.cli.session import Screen, Session, open_session
 from mlbuild.errors import InputError
-from mlbuild.remote.lookout import Lookout, Sighting, Silence, chosen
+from mlbuild.remote.jobs.lookout import Lookout, Sighting, Silence, chosen
 from mlbuild.ui.text import clean
 
 USAGE = Usage(

@@ -9,7 +9,7 @@ from mlbuild.cli.jobs import THERE
 from mlbuild.cli.options import COLOR, FOLDER, JSON, Option, Usage, Words
 from mlbuild.cli.session import Screen, Session, open_session
 from mlbuild.errors import HostError, InputError
-from mlbuild.remote.lookout import Lookout, Sighting, as_dict
+from mlbuild.remote.jobs.lookout import Lookout, Sighting, as_dict
 from mlbuild.ui.text import clean
 
 USAGE = Usage(

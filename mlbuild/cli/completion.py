@@ -82,7 +82,7 @@ def _place(words: Sequence[str]) -> Place:
 def _jobs(root: str) -> list[str]:
     """Return the labels and the names of the jobs that were started in the workspace at `root`."""
     from mlbuild.config import load, process_environment  # noqa: PLC0415 - for two commands
-    from mlbuild.remote.book import book_of  # noqa: PLC0415 - likewise
+    from mlbuild.remote.jobs.book import book_of  # noqa: PLC0415 - likewise
 
     config = load(root, environ=process_environment(), flags={})
     notes = [note for note in book_of(config).notes() if note.root == root]

@@ -7,9 +7,9 @@ from time import sleep
 
 from mlbuild.cli.session import Screen
 from mlbuild.errors import ActionError, HostError, InputError, Interrupted
-from mlbuild.remote.lookout import Lookout, Sighting, as_dict, is_waited_for
+from mlbuild.remote.jobs.lookout import Lookout, Sighting, as_dict, is_waited_for
+from mlbuild.remote.jobs.under_way import LOST
 from mlbuild.remote.state import State
-from mlbuild.remote.under_way import LOST
 from mlbuild.ui.text import clean, clean_log, seconds_text
 
 _LONGEST = 1 << 20  # bytes of a line that is shown before its end has come

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from mlbuild.cli.options import COLOR, FOLDER, JSON, Option, Usage, Words
 from mlbuild.cli.session import Screen, open_config
-from mlbuild.remote.lookout import Lookout, Sighting, as_dict, seconds_of
+from mlbuild.remote.jobs.lookout import Lookout, Sighting, as_dict, seconds_of
 from mlbuild.ui.text import clean, seconds_text
 
 THERE = Option(

@@ -8,7 +8,7 @@ from mlbuild.cli.session import Screen, Session, open_session
 from mlbuild.core.label import parse_label
 from mlbuild.errors import InputError
 from mlbuild.invocation import Invocation
-from mlbuild.remote.lookout import Lookout, Sighting, chosen
+from mlbuild.remote.jobs.lookout import Lookout, Sighting, chosen
 from mlbuild.store.holders import running_logs
 from mlbuild.ui import open_reader
 from mlbuild.ui.text import clean

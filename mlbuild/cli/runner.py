@@ -55,11 +55,11 @@ _WHOLE = 64  # digits of a name
 
 def run(words: Words, screen: Screen) -> int:
     """Run an order to its end; return 0 when its state says how that was."""
-    from mlbuild.remote.claim import Claims, Held  # noqa: PLC0415 - start-up: all executors
     from mlbuild.remote.freight import freight_in  # noqa: PLC0415 - likewise
+    from mlbuild.remote.machine.claim import Claims, Held  # noqa: PLC0415 - start-up: all executors
+    from mlbuild.remote.machine.runner import run_order  # noqa: PLC0415 - likewise
+    from mlbuild.remote.machine.site import site_of  # noqa: PLC0415 - likewise
     from mlbuild.remote.outage import bucket_troubles  # noqa: PLC0415 - likewise
-    from mlbuild.remote.runner import run_order  # noqa: PLC0415 - likewise
-    from mlbuild.remote.site import site_of  # noqa: PLC0415 - likewise
     from mlbuild.shared.opened import open_bucket  # noqa: PLC0415 - likewise
 
     url = words.text("store")

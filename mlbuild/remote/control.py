@@ -6,7 +6,7 @@ jobs/<id>/state      by the runner: how far it is, with a beat that shows that i
 jobs/<id>/log-<n>    what the command printed, in pieces, each written once
 jobs/<id>/cancel     by whoever wants it to end
 jobs/<id>/taken      by a submitter that has the outcome
-jobs/<id>/claim-<n>  by runners that come of themselves (`claim.py`)
+jobs/<id>/claim-<n>  by runners that come of themselves (`machine/claim.py`)
 tools/<identity>     the tree that holds a tool which some machine lacks
 ```
 """

@@ -1,6 +1,6 @@
 """Elsewhere: the executor that has jobs run by another machine, which it reaches by links.
 
-How a link comes about is its opener's (`ssh.py`). A job that runs there already is followed, not
+How a link comes about is its opener's (`ssh/client.py`). A job that runs there already is followed, not
 started again: so a build that was killed goes on where it was.
 """
 
@@ -18,8 +18,8 @@ from mlbuild.exec.room import Room
 from mlbuild.remote.bell import Bell
 from mlbuild.remote.errand import Errand, Way
 from mlbuild.remote.facts import Facts, facts_from
-from mlbuild.remote.far_jobs import FarJobs
-from mlbuild.remote.link import Link
+from mlbuild.remote.jobs.far_jobs import FarJobs
+from mlbuild.remote.link.link import Link
 from mlbuild.remote.outage import Cut, Outage, bucket_troubles
 from mlbuild.remote.session import Session
 

@@ -16,9 +16,9 @@ from mlbuild.exec.base import Execution, Gpu, Job
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.numerics import cpu_class
 from mlbuild.remote.bell import Bell
-from mlbuild.remote.book import Book
 from mlbuild.remote.cargo import Cargo, cargo_of, send, send_tool
 from mlbuild.remote.follow import Follower
+from mlbuild.remote.jobs.book import Book
 from mlbuild.remote.order import Order, Wanted, encode, order_id
 from mlbuild.remote.outage import Outage
 from mlbuild.remote.outputs import restore
@@ -40,7 +40,9 @@ class Way:
     retries: int
     memo: str  # absolute path of a private folder for what is known of the machine
     jobs: int = 2  # that may be under way together, those that wait there included
-    starter: Mapping[str, Any] = field(default_factory=dict)  # as `remote/starter.py` takes it
+    starter: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # as `remote/machine/starter.py` takes it
     book: Book = field(default_factory=Book)  # of the jobs that were started from here
 
 

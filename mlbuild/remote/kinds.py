@@ -16,9 +16,9 @@ from mlbuild.settings_file import NamedExecutor
 
 GROUP = "mlbuild.executors"
 OURS: Mapping[str, str] = {  # kind -> module:function
-    "ssh": "mlbuild.remote.open_ssh:open_ssh",
-    "slurm": "mlbuild.remote.slurm:open_slurm",
-    "reapi": "mlbuild.remote.reapi:open_reapi_executor",
+    "ssh": "mlbuild.remote.ssh.open:open_ssh",
+    "slurm": "mlbuild.remote.slurm.open:open_slurm",
+    "reapi": "mlbuild.remote.reapi.open:open_reapi_executor",
 }
 
 

@@ -11,7 +11,7 @@ from threading import Lock
 from mlbuild.core.digest import Digest
 from mlbuild.remote.control import Control
 from mlbuild.remote.freight import Freight, bucket_at, freight_in
-from mlbuild.remote.link import FarBucket, Link
+from mlbuild.remote.link.link import FarBucket, Link
 from mlbuild.shared.base import Bucket, Object
 from mlbuild.shared.layout import BLOBS, CHUNKS, PACKS
 from mlbuild.store import files

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from mlbuild.remote.shapes import like
+from mlbuild.remote.link.shapes import like
 
 OVER = frozenset({"ended", "failed", "cancelled"})
 PHASES = OVER | {"queued", "running"}

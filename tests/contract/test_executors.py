@@ -25,8 +25,8 @@ from mlbuild.exec.process import Process
 from mlbuild.exec.sandbox import SMALL, InputChanged
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.remote.elsewhere import Elsewhere, Way
-from mlbuild.remote.reapi_executor import Reapi
-from mlbuild.remote.ssh import Remote, Ssh
+from mlbuild.remote.reapi.executor import Reapi
+from mlbuild.remote.ssh.client import Remote, Ssh
 from mlbuild.remote.terms import Terms
 from tests import docker, ssh
 from tests.contract.elsewhere import CANNOT

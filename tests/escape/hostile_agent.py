@@ -10,9 +10,9 @@ import sys
 import time
 
 from mlbuild.core.tree import Entry, Kind, Tree
-from mlbuild.remote.frames import hear, say
 from mlbuild.remote.freight import freight_in
-from mlbuild.remote.greeting import MARK
+from mlbuild.remote.link.frames import hear, say
+from mlbuild.remote.link.greeting import MARK
 from mlbuild.remote.outputs import digest_of_file
 from mlbuild.shared.folder import FolderBucket
 

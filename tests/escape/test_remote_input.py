@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbuild.remote.ssh import host_fault
+from mlbuild.remote.ssh.client import host_fault
 from tests import far
 from tests.far import PLAIN, OddHost, led, until
 from tests.harness import Build

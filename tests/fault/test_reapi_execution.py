@@ -17,8 +17,8 @@ import pytest
 from mlbuild.core.action import OutputRef, Run
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Execution, Job
-from mlbuild.remote.reapi_executor import Reapi
-from mlbuild.remote.reapi_server import Server
+from mlbuild.remote.reapi.executor import Reapi
+from mlbuild.remote.reapi.server import Server
 from mlbuild.shared import reapi_messages as wire
 from mlbuild.shared.reapi_access import parsed
 from mlbuild.shared.reapi_channel import CONNECTIONS

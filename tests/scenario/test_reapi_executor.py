@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mlbuild.errors import HostError
-from mlbuild.remote.book import FOLDER, Book
-from mlbuild.remote.reapi_executor import Reapi
+from mlbuild.remote.jobs.book import FOLDER, Book
+from mlbuild.remote.reapi.executor import Reapi
 from tests import docker
 from tests.contract.jobs import Jobs, marked, shell
 from tests.harness import REPOSITORY, Build

@@ -19,9 +19,9 @@ from mlbuild.remote.bell import Bell
 from mlbuild.remote.control import PIECE, Control
 from mlbuild.remote.elsewhere import Elsewhere, Way
 from mlbuild.remote.follow import Follower
-from mlbuild.remote.link import FarBucket, Link
+from mlbuild.remote.link.link import FarBucket, Link
+from mlbuild.remote.machine.site import site_of
 from mlbuild.remote.outage import Cut, Outage
-from mlbuild.remote.site import site_of
 from mlbuild.remote.state import State, decode
 from mlbuild.remote.terms import Terms
 from tests.contract.jobs import Jobs, shell
@@ -29,7 +29,7 @@ from tests.contract.jobs import Jobs, shell
 PATIENCE = 30.0  # seconds for what must happen
 _PROGRAM = (
     "import os, sys\n"
-    "from mlbuild.remote.agent import main\n"
+    "from mlbuild.remote.machine.agent import main\n"
     "out = os.dup(1)\n"
     "os.dup2(2, 1)\n"
     "main(sys.argv[1], out)\n"

@@ -9,8 +9,8 @@ import pytest
 
 from mlbuild.cli.candidates import Command, Place, candidates
 from mlbuild.errors import InputError
-from mlbuild.remote.book import KEPT, Book, Note
-from mlbuild.remote.lookout import Sighting, chosen
+from mlbuild.remote.jobs.book import KEPT, Book, Note
+from mlbuild.remote.jobs.lookout import Sighting, chosen
 from mlbuild.remote.state import Fault, State
 
 NET = Note("ab12cd" + "0" * 58, "//:net", "7c" * 32, "gpubox", "gpu1", 1000.0, 17, "/ws", "/log")

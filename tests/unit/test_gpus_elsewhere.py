@@ -15,9 +15,9 @@ from mlbuild.core.action import Action, Output, Run
 from mlbuild.exec.host import platform_id
 from mlbuild.remote.control import Control
 from mlbuild.remote.freight import freight_in
+from mlbuild.remote.machine.runner import run_order
+from mlbuild.remote.machine.site import Site
 from mlbuild.remote.order import Order, encode, order_id
-from mlbuild.remote.runner import run_order
-from mlbuild.remote.site import Site
 from mlbuild.remote.state import State
 from mlbuild.remote.terms import Terms
 from mlbuild.shared.base import Bucket

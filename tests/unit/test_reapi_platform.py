@@ -4,7 +4,7 @@ import pytest
 
 from mlbuild.core.action import Run
 from mlbuild.exec.base import Gpu
-from mlbuild.remote.reapi_platform import properties
+from mlbuild.remote.reapi.platform import properties
 
 GPUS = (Gpu("0", "NVIDIA A100-SXM4-80GB"), Gpu("1", "Tesla T4"))
 

@@ -11,7 +11,7 @@ import pytest
 from mlbuild.errors import HostError
 from mlbuild.exec.host import platform_id
 from mlbuild.exec.numerics import LEVELS, cpu_class
-from mlbuild.remote.reapi_script import HERE, Scene, script_of
+from mlbuild.remote.reapi.script import HERE, Scene, script_of
 
 PATIENCE = 30.0  # seconds for what must happen
 ANYWHERE = Scene(sealed=False, offline=False)

@@ -7,8 +7,8 @@ import pytest
 
 from mlbuild.config import Config, load
 from mlbuild.errors import InputError
-from mlbuild.remote.reapi_platform import properties
-from mlbuild.remote.reapi_server import Server, server_of
+from mlbuild.remote.reapi.platform import properties
+from mlbuild.remote.reapi.server import Server, server_of
 from tests.contract.jobs import shell
 
 

@@ -14,16 +14,17 @@ from mlbuild.core.result import Content
 from mlbuild.core.tree import Kind
 from mlbuild.errors import HostError, InputError
 from mlbuild.exec.base import Tool
-from mlbuild.remote import boot, state
+from mlbuild.remote import state
 from mlbuild.remote.bell import Bell
 from mlbuild.remote.control import Control
 from mlbuild.remote.follow import Follower
+from mlbuild.remote.link import boot
+from mlbuild.remote.machine.tools import fitting
 from mlbuild.remote.order import Item, Order, Wanted, decode, encode, order_id
 from mlbuild.remote.outage import Cut, Outage
 from mlbuild.remote.outputs import open_up, restore, scan
-from mlbuild.remote.ssh import _quoted, host_fault, trouble_of
+from mlbuild.remote.ssh.client import _quoted, host_fault, trouble_of
 from mlbuild.remote.state import Fault, State
-from mlbuild.remote.tools import fitting
 from mlbuild.shared.folder import FolderBucket
 
 RUN = Run(

@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from mlbuild.remote.slots import Slots
+from mlbuild.remote.machine.slots import Slots
 from mlbuild.store.disk import DiskStore, open_store
 
 PATIENCE = 30.0  # seconds for what must happen
@@ -71,7 +71,7 @@ def test_a_wide_command_has_all_slots_or_none(store: DiskStore) -> None:
 def test_the_slot_of_a_killed_holder_is_free(store: DiskStore) -> None:
     program = (
         "import sys, time\n"
-        "from mlbuild.remote.slots import Slots\n"
+        "from mlbuild.remote.machine.slots import Slots\n"
         "from mlbuild.store.disk import open_store\n"
         "with open_store(sys.argv[1]) as store, Slots(store, 1).held(1, print):\n"
         "    print('held', flush=True)\n"

@@ -11,12 +11,12 @@ from mlbuild.core.gpus import parse_wishes
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Gpu
 from mlbuild.remote.order import Order
-from mlbuild.remote.slurm_commands import Commands
-from mlbuild.remote.slurm_job import given_gpus
-from mlbuild.remote.slurm_pools import Pool, gpus_in, gres_of, meant, pools_in
-from mlbuild.remote.slurm_queue import Queue
-from mlbuild.remote.slurm_request import Request, request_for, script_of
-from mlbuild.remote.slurm_wanted import Wanted, seconds_of, wanted_from, words_of
+from mlbuild.remote.slurm.commands import Commands
+from mlbuild.remote.slurm.job import given_gpus
+from mlbuild.remote.slurm.pools import Pool, gpus_in, gres_of, meant, pools_in
+from mlbuild.remote.slurm.queue import Queue
+from mlbuild.remote.slurm.request import Request, request_for, script_of
+from mlbuild.remote.slurm.wanted import Wanted, seconds_of, wanted_from, words_of
 from mlbuild.shared.base import SharedTrouble
 
 SINFO = """\

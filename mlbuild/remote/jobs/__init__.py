@@ -1,0 +1,1 @@
+"""Jobs that are under way elsewhere, for whoever looks after them."""

@@ -1,0 +1,1 @@
+"""What runs on the machine that runs jobs: the agent that answers, and the runner of one order."""

@@ -1,0 +1,1 @@
+"""Jobs in a server of the Remote Execution API."""

@@ -1,0 +1,1 @@
+"""Jobs in Slurm, handed in by its own commands."""

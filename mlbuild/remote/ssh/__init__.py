@@ -1,0 +1,1 @@
+"""Machines that are reached through the system's own OpenSSH client."""
