@@ -1,7 +1,7 @@
 """Elsewhere: the executor that has jobs run by another machine, which it reaches by links.
 
-How a link comes about is its opener's (`ssh/client.py`). A job that runs there already is followed, not
-started again: so a build that was killed goes on where it was.
+How a link comes about is its opener's (`ssh/client.py`). A job that runs there already is followed,
+not started again: so a build that was killed goes on where it was.
 """
 
 import os

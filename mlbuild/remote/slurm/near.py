@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 
 from mlbuild.errors import HostError
-from mlbuild.remote.link.link import Link, baggage, boot
+from mlbuild.remote.link import baggage, boot
+from mlbuild.remote.link.link import Link
 from mlbuild.remote.outage import Cut
 
 _FAREWELL = 3.0  # seconds that it has to end once nobody talks with it

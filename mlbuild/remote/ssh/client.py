@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from mlbuild.core.digest import digest_of
 from mlbuild.errors import HostError, InputError
-from mlbuild.remote.link.link import OLDEST, Link, baggage, boot
+from mlbuild.remote.link import baggage, boot
+from mlbuild.remote.link.link import OLDEST, Link
 from mlbuild.remote.outage import Cut
 
 _HOST = re.compile(r"(?!.*@-)(?:ssh://)?(?!-)[A-Za-z0-9_.:@%\[\]-]{1,255}")
