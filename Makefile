@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-affected test-cuts test-differential test-gpu test-watch lint bench clean
+.PHONY: demo test test-affected test-cuts test-differential test-executors test-gpu test-watch lint bench clean
 
 demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 	@sh tests/system.sh bubblewrap:bwrap || true
@@ -28,6 +28,12 @@ test-affected: $(VENV)/test ## compare affected targets with two clean clones on
 
 test-cuts: $(VENV)/test ## cut connections to another host and kill clients 40 times each
 	FAR_CUTS=40 $(BIN)/python -m pytest -q tests/fault/test_far_cuts.py
+
+# All that has to do with machines elsewhere; `make test` leaves out those marked `long`.
+ELSEWHERE = $(wildcard $(patsubst %,tests/*/test_%.py,*_elsewhere agent book crew_away everywhere executor* far_* hostile_host jobs reapi_* remote* runner slurm* ssh*))
+
+test-executors: $(VENV)/test $(VENV)/servers ## every test of ssh, Slurm and REAPI, those included that take long
+	$(BIN)/python -m pytest -q -n 2 -m "long or not long" $(ELSEWHERE)
 
 test-gpu: $(VENV)/test ## the tests that need a GPU; each says why where there is none
 	@sh tests/system.sh bubblewrap:bwrap || true

@@ -14,6 +14,7 @@ from mlbuild.exec import cgroup
 from mlbuild.exec.bubblewrap import Bubblewrap
 from mlbuild.exec.docker_engine import Engine
 from mlbuild.exec.gpus import Gpus
+from mlbuild.exec.room import free as free_bytes
 from mlbuild.exec.toolchain import Toolchain
 
 GIB = 1 << 30
@@ -171,8 +172,7 @@ def _memory() -> Finding:
 
 def _disk(cache_dir: str) -> Finding:
     place = _existing(cache_dir)
-    room = os.statvfs(place)
-    free = room.f_bavail * room.f_frsize
+    free = free_bytes(place)
     kind = _file_system(place)
     text = f"{_size(free)} free for the store at {cache_dir} ({kind})"
     if not os.access(place, os.W_OK):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from mlbuild.core.action import Action, Run
 from mlbuild.core.gpus import either, parse_wishes
 from mlbuild.errors import HostError
-from mlbuild.exec.base import Gpu, Staged, Streams, Tool
+from mlbuild.exec.base import Staged, Streams, Tool
 from mlbuild.exec.gpus import Gpus
-from mlbuild.exec.leases import lent
+from mlbuild.exec.leases import Lent, lent
 from mlbuild.exec.numerics import numerics
 from mlbuild.exec.room import here
 from mlbuild.exec.sandbox import SMALL
@@ -89,13 +89,13 @@ def lent_gpus(
     tell: Callable[[Answer], None],
     ask: Callable[[str], None],
     lends: bool = True,
-) -> Iterator[tuple[Gpu, ...]]:
+) -> Iterator[Lent]:
     """Yield the GPUs that the command may use; wait until they are free.
 
     `look` is called while it waits, and ends that by raising. None where somebody else `lends`.
     """
     if not (run.gpus and lends):
-        yield ()
+        yield Lent()
         return
     action, wishes = task.action, parse_wishes(run.gpus)
     alike = run.determinism == "bitwise"

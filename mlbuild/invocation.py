@@ -21,7 +21,7 @@ from mlbuild.core.label import parse_label
 from mlbuild.core.plan import Plan, TargetPlan
 from mlbuild.core.result import Content, Result
 from mlbuild.errors import HostError, InputError
-from mlbuild.exec.base import Executor, Patient
+from mlbuild.exec.base import Executor, Patient, Reachable
 from mlbuild.history.records import Records
 from mlbuild.outcome import Outcome
 from mlbuild.repetition import Repetition
@@ -127,7 +127,7 @@ class Invocation:
 
         Raises InputError for what is wrong in files or words, before any command runs.
         """
-        executor = self._executor()
+        executor = self._executor() if request.dry_run else self._reached()
         try:
             name = executor.name
             self._emit(BuildStarted(self.id, request.patterns, self._config.jobs, name))
@@ -180,7 +180,7 @@ class Invocation:
     @contextmanager
     def repetition(self, request: Request) -> Iterator[tuple[Repetition, Plan]]:
         """Yield what does actions of the plan for `request` once more, and that plan."""
-        executor = self._executor()
+        executor = self._reached()
         try:
             plan = self.planned(request).plan
             with self._opened() as (store, records):
@@ -317,6 +317,32 @@ class Invocation:
             choice.close()
             raise HostError(f"Docker cannot be used: {why_not}", hints=(DOCTOR,))
         return choice
+
+    def _reached(self) -> Executor:
+        """Return the same; of this host where that is asked for and no other can be reached."""
+        executor = self._executor()
+        described = self._config.executors.get(self._config.executor)
+        if described is None or not described.fallback:
+            return executor
+        from mlbuild.remote.outage import Outage  # noqa: PLC0415 - start-up
+
+        if not isinstance(executor, Reachable):
+            executor.close()
+            raise InputError(
+                f"an executor of the kind `{described.kind}` takes no `fallback`",
+                span=described.spans["fallback"],
+            )
+        try:
+            executor.reach()
+        except Outage as outage:
+            executor.close()
+            self._emit(Warned(f"actions run here: {outage.message}", outage.hints))
+            self._config = replace(self._config, executor="auto")
+            return self._executor()
+        except BaseException:
+            executor.close()
+            raise
+        return executor
 
     def _host_executor(self) -> Patient:
         """Return what runs actions on this host's own files."""

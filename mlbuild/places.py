@@ -52,6 +52,7 @@ def offered(files: Files) -> dict[str, Value]:
         table = described(files)[wish]
         found |= {f"executors.{wish}.kind": table.kind}
         found |= {f"executors.{wish}.{key}": _plain(one) for key, one in table.options.items()}
+        found |= {f"executors.{wish}.fallback": True} if table.fallback else {}
     return found
 
 

@@ -27,7 +27,17 @@ from mlbuild.exec.base import Execution, Streams
 from mlbuild.host import Host
 from mlbuild.outcome import Outcome
 from mlbuild.scheduler import WorkerFault
-from mlbuild.tasks import Answer, Done, Failed, LostInput, NeedsGpu, Started, Task, task_of
+from mlbuild.tasks import (
+    Answer,
+    Done,
+    Failed,
+    LostInput,
+    NeedsGpu,
+    Queued,
+    Started,
+    Task,
+    task_of,
+)
 from mlbuild.worker import Worker
 
 _SIGNAL = 128  # how a shell tells a signal in an exit code
@@ -137,6 +147,8 @@ class Repetition:
             if isinstance(answer, Started):
                 started = ActionStarted(action.id, action.owner, mnemonic, task.key, answer.log)
                 self._emit(started)
+            elif isinstance(answer, Queued):
+                self._emit(GpuAwaited(action.id, action.owner, answer.waits, ""))
             elif isinstance(answer, NeedsGpu):
                 self._emit(GpuAwaited(action.id, action.owner, answer.gpus, answer.holders))
 

@@ -40,6 +40,7 @@ from mlbuild.tasks import (
     Failed,
     LostInput,
     NeedsGpu,
+    Queued,
     Started,
     Task,
     Waiting,
@@ -294,6 +295,9 @@ class Scheduler:
             case NeedsGpu():
                 self._slots.give(action.id, all_but_gpus=True)
                 self._emit(GpuAwaited(action.id, action.owner, answer.gpus, answer.holders))
+                return
+            case Queued(waits=waits):
+                self._emit(GpuAwaited(action.id, action.owner, waits, ""))
                 return
             case Asking():
                 self._slots.give(action.id)

@@ -19,6 +19,7 @@ from mlbuild.settings import (
 
 CONFIG = "config"  # the section whose tables have names of the user's
 PLACES = "executors"  # likewise
+COMMON = ("fallback",)  # keys of executors of every kind
 FACTS = ("config", "cpu", "os")  # flags that nobody sets
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -39,6 +40,7 @@ class NamedExecutor:
     kind: str
     options: Mapping[str, object] = field(repr=False)  # a token may be among them
     spans: Mapping[str, Span]  # where each of them stands; "" is all of it
+    fallback: bool = False  # whether actions run here when it cannot be reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,14 @@ class _Reader:
                 hints=('write `kind = "ssh"` in it, or another kind',),
             )
         spans = {key: self.find(PLACES, name, key) for key in table}
-        options = {key: value for key, value in table.items() if key != "kind"}
-        return NamedExecutor(name, kind, options, {**spans, "": span})
+        options = {key: value for key, value in table.items() if key not in {"kind", *COMMON}}
+        fallback = table.get("fallback", False)
+        if not isinstance(fallback, bool):
+            raise InputError(
+                f"`executors.{name}.fallback` takes `true` or `false`, not {described(fallback)}",
+                span=spans["fallback"],
+            )
+        return NamedExecutor(name, kind, options, {**spans, "": span}, fallback)
 
     def _config(self, name: str, table: dict[str, Any]) -> NamedConfig:
         flags: dict[str, str] = {}

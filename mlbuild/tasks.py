@@ -80,6 +80,14 @@ class NeedsGpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The command waits for its turn on another machine, for what needs no GPU."""
+
+    id: str
+    waits: str  # for what
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
     """What was waited for is ours, and the command wants to run."""
 
@@ -116,7 +124,7 @@ class LostInput:
     path: str
 
 
-Answer = Started | Ended | Waiting | NeedsGpu | Asking | Done | Failed | LostInput
+Answer = Started | Ended | Waiting | NeedsGpu | Queued | Asking | Done | Failed | LostInput
 
 
 def packed_task(task: Task) -> bytes:
@@ -191,6 +199,8 @@ def packed_answer(answer: Answer) -> bytes:
             fields = (answer.id, answer.path)
         case NeedsGpu():
             fields = (answer.id, answer.gpus, answer.holders)
+        case Queued():
+            fields = (answer.id, answer.waits)
         case Asking() | Ended():
             fields = (answer.id,)
     return marshal.dumps((_KINDS.index(type(answer)), fields))
@@ -210,7 +220,17 @@ def answer_from(message: bytes) -> Answer:
     return answer
 
 
-_KINDS: tuple[Any, ...] = (Done, Failed, Started, Waiting, LostInput, Asking, Ended, NeedsGpu)
+_KINDS: tuple[Any, ...] = (
+    Done,
+    Failed,
+    Started,
+    Waiting,
+    LostInput,
+    Asking,
+    Ended,
+    NeedsGpu,
+    Queued,
+)
 _FAILURE = Failure.__slots__
 
 

@@ -23,9 +23,9 @@ from mlbuild.errors import (
     MlbuildError,
 )
 from mlbuild.exec.base import Away, Execution, Executor, Job
-from mlbuild.exec.launcher import end_orphans
 from mlbuild.exec.leases import LENT_TO
 from mlbuild.exec.sandbox import InputChanged
+from mlbuild.exec.strays import end_orphans
 from mlbuild.failures import failure_of, log_tail, read_end, restore_strays, save_strays
 from mlbuild.gather import Keep, Means, gather
 from mlbuild.host import Host, is_light, lent_gpus, numerics_of, require_disk, staged
@@ -40,6 +40,7 @@ from mlbuild.tasks import (
     Failed,
     LostInput,
     NeedsGpu,
+    Queued,
     Started,
     Task,
     Waiting,
@@ -64,7 +65,7 @@ class Worker:
         self, store: DiskStore, executor: Executor, *, host: Host, watcher: Watcher
     ) -> None:
         self._cancelled = False
-        self._awaiting: set[str] = set()  # actions that were said to wait for a GPU elsewhere
+        self._awaiting: set[str] = set()  # actions that were said to wait elsewhere
         self._known: dict[str, bytes] = {}  # tiny files that have been read and checked
         self._store = store
         self._executor = executor
@@ -265,7 +266,7 @@ class Worker:
                 tell=tell,
                 ask=ask,
                 lends=host.lends,
-            ) as lent_to_it:
+            ) as loan:
                 execution = self._executor.run(
                     Job(
                         action,
@@ -280,15 +281,16 @@ class Worker:
                         host.downloads if run.network else "",
                         self._known,
                         turn(),
-                        lent_to_it,
+                        loan.gpus,
                         host.streams,
                         host.keeps_failed,
                         task.key if host.resumes and not task.forced else "",
-                        lambda what: self._await_gpus(task, run, what, tell),
+                        lambda what: self._await(task, run, what, tell),
+                        loan.locks,
                     )
                 )
-            if lent_to_it:
-                execution = replace(execution, gpus=lent_to_it)
+            if loan.gpus:
+                execution = replace(execution, gpus=loan.gpus)
             if resumed:
                 execution = replace(execution, resumed=True)
             failure = failure_of(action, run, execution, log=log, root=host.root)
@@ -299,6 +301,7 @@ class Worker:
                 if host.keeps_failed:
                     save_strays(execution.out, action)
                 answer = keep(task, run, execution, log)
+            execution.taken()
             if isinstance(answer, Failed) and host.keeps_failed:
                 restore_strays(execution.out)
                 kept = self._store.keep_aside(scratch, kept_prefix(host.root) + action.id)
@@ -309,12 +312,16 @@ class Worker:
             if staging:
                 self._store.unstage(staging)
 
-    def _await_gpus(self, task: Task, run: Run, what: str, tell: Callable[[Answer], None]) -> None:
-        """Tell once what a command that needs GPUs waits for on another machine."""
-        if run.gpus and task.action.id not in self._awaiting:
-            self._awaiting.add(task.action.id)
+    def _await(self, task: Task, run: Run, what: str, tell: Callable[[Answer], None]) -> None:
+        """Tell once what a command waits for on another machine."""
+        if task.action.id in self._awaiting:
+            return
+        self._awaiting.add(task.action.id)
+        if run.gpus:
             wished, _, holders = what.partition(LENT_TO)
             tell(NeedsGpu(task.action.id, wished, holders))
+        else:
+            tell(Queued(task.action.id, what))
 
     def _checkpoint(self, task: Task, scratch: str) -> str:
         """Return the folder where the command may leave something for the next attempt."""

@@ -32,6 +32,7 @@ PROGRAMS = (
     "rmdir sed seq setsid sha256sum sleep sort stat tail tee test touch tr true uname "
     "uniq unshare wc xargs"
 )
+UNUSED = ("_tkinter.", "_test")  # modules of Python, by the beginning of their names
 LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 _IN_NAMESPACES = 'ip link set lo up; [ -z "$0" ] || hostname "$0"; exec "$@"'
 STARTS_WITHIN = 30  # seconds
@@ -232,7 +233,7 @@ def rootfs() -> Path:
 
 
 def _version() -> str:
-    return re.sub(r"\W+", "-", f"{sys.version_info[:3]}-{sysconfig.get_platform()}-5").strip("-")
+    return re.sub(r"\W+", "-", f"{sys.version_info[:3]}-{sysconfig.get_platform()}-6").strip("-")
 
 
 def _make(root: Path) -> None:
@@ -259,7 +260,7 @@ def _make(root: Path) -> None:
         root / str(library).lstrip("/"),
         symlinks=True,
         ignore=lambda _, names: [
-            name for name in names if name in skipped or name.startswith("config-")
+            name for name in names if name in skipped or name.startswith(("config-", *UNUSED))
         ],
         dirs_exist_ok=True,
     )
@@ -271,11 +272,22 @@ def _make(root: Path) -> None:
         shutil.copytree(
             library / "lib-dynload",
             root / str(library / "lib-dynload").lstrip("/"),
+            ignore=lambda _, names: [name for name in names if name.startswith(UNUSED)],
             dirs_exist_ok=True,
         )
-    programs = [*files, shell, str(python), *map(str, library.glob("lib-dynload/*.so"))]
-    _copy_libraries(programs, root)
+    modules = [
+        path for path in library.glob("lib-dynload/*.so") if not path.name.startswith(UNUSED)
+    ]
+    _copy_libraries([*files, shell, str(python), *map(str, modules)], root)
+    _strip(root)
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n", encoding="ascii")
+
+
+def _strip(root: Path) -> None:
+    """Make the image as small as it can be: tests pack, hash and load it again and again."""
+    if shutil.which("strip"):
+        large = [path for path in root.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+        subprocess.run(["strip", "--strip-unneeded", *large], check=False, capture_output=True)
 
 
 def _copy(path: str, to: Path) -> None:

@@ -21,9 +21,11 @@ _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 
 
 class Cluster:
-    """One node that is this host: 8 CPUs, 2 GPUs of the type `fake`; partitions `main`, `short`.
+    """One node that is this host: 8 CPUs, 2 GPUs of the type `fake`.
 
-    Several may run at once: each has ports, a key of munge and numbers of jobs of its own.
+    Its partitions are `main`, `short`, which ends jobs after a minute, and `low`, whose jobs make
+    way for others. Several may run at once: each has ports, a key of munge and numbers of jobs of
+    its own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -142,6 +144,7 @@ class Cluster:
 
     def _settings(self) -> str:
         folder, node, (control, daemon) = self.folder, self.node, self._ports
+        some = "DefMemPerCPU=500 State=UP"
         return f"""\
 ClusterName=test{control}
 SlurmctldHost={node}(127.0.0.1)
@@ -181,8 +184,11 @@ InactiveLimit=0
 SlurmctldTimeout=300
 SlurmdTimeout=300
 NodeName={node} NodeAddr=127.0.0.1 CPUs=8 RealMemory=8000 Gres=gpu:fake:{GPUS} State=UNKNOWN
-PartitionName=main Nodes={node} Default=YES MaxTime=INFINITE DefMemPerCPU=500 State=UP
-PartitionName=short Nodes={node} MaxTime=1 DefMemPerCPU=500 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes={node} Default=YES MaxTime=INFINITE {some} PriorityTier=9
+PartitionName=short Nodes={node} MaxTime=1 {some} PriorityTier=9
+PartitionName=low Nodes={node} MaxTime=INFINITE {some} PriorityTier=1
 """
 
 

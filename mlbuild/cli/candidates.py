@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mlbuild.query.functions import FUNCTIONS
 from mlbuild.query.order import ORDERS
 from mlbuild.query.show import FORMS
+from mlbuild.settings import EXECUTORS
 
 FILES = "<files>"  # stands for whatever files the shell finds
 SHELLS = ("bash", "fish", "zsh")
@@ -17,7 +18,6 @@ _LARGEST = 1 << 20  # bytes of a BUILD.ml that is looked into
 _COLORS = ("always", "auto", "never")
 _VALUES: Mapping[tuple[str, str], Iterable[str]] = {  # of options, by command; "" is any
     ("", "--color"): _COLORS,
-    ("", "--executor"): ("auto", "docker", "process", "sandbox"),
     ("query", "--output"): FORMS,
     ("query", "-o"): FORMS,
     ("query", "--order"): ORDERS,
@@ -43,6 +43,7 @@ class Place:
     package: str = ""
     labels: Callable[[], Sequence[str]] = field(default=list)  # of all targets that are known
     jobs: Callable[[], Sequence[str]] = field(default=list)  # names of those that run elsewhere
+    executors: Callable[[], Sequence[str]] = field(default=list)  # that settings files describe
 
 
 def candidates(
@@ -56,10 +57,10 @@ def candidates(
     command = _command(before, usage)
     takes = usage(command or "build")
     if before and before[-1] in takes.valued:
-        return _values(command, before[-1], word)
+        return _values(command, before[-1], word, place)
     option, equals, value = word.partition("=")
     if equals and option in takes.valued:
-        found = _values(command, option, value)
+        found = _values(command, option, value, place)
         return found if found == [FILES] else [f"{option}={one}" for one in found]
     if word.startswith("-") and not word.startswith(("-/", "-:")):
         return _starting(word, takes.options)
@@ -95,7 +96,9 @@ def _is_label(word: str) -> bool:
     return any(letter in word for letter in "/:.")
 
 
-def _values(command: str, option: str, word: str) -> list[str]:
+def _values(command: str, option: str, word: str, place: Place) -> list[str]:
+    if option == "--executor":
+        return _starting(word, (*EXECUTORS, *place.executors()))
     known = _VALUES.get((command, option)) or _VALUES.get(("", option))
     return _starting(word, known) if known is not None else [FILES]
 

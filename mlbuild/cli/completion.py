@@ -12,6 +12,7 @@ from mlbuild.cli.candidates import FILES, SHELLS, Command, Place, candidates
 from mlbuild.cli.help import COMMANDS, usage_of
 from mlbuild.cli.options import HELP, Option, Usage, Words
 from mlbuild.cli.session import Screen, current_folder
+from mlbuild.config import Config, load, process_environment
 from mlbuild.errors import InputError, MlbuildError, did_you_mean
 from mlbuild.query.labels import kept_labels
 from mlbuild.workspace import STATE, Workspace
@@ -76,17 +77,20 @@ def _place(words: Sequence[str]) -> Place:
     except MlbuildError:
         return Place()
     labels, jobs = cache(lambda: kept_labels(workspace)), lambda: _jobs(workspace.root)
-    return Place(workspace.root, package, labels, jobs)
+    executors = cache(lambda: list(_config(workspace.root).executors))
+    return Place(workspace.root, package, labels, jobs, executors)
 
 
 def _jobs(root: str) -> list[str]:
     """Return the labels and the names of the jobs that were started in the workspace at `root`."""
-    from mlbuild.config import load, process_environment  # noqa: PLC0415 - for two commands
-    from mlbuild.remote.jobs.book import book_of  # noqa: PLC0415 - likewise
+    from mlbuild.remote.jobs.book import book_of  # noqa: PLC0415 - for two commands
 
-    config = load(root, environ=process_environment(), flags={})
-    notes = [note for note in book_of(config).notes() if note.root == root]
+    notes = [note for note in book_of(_config(root)).notes() if note.root == root]
     return sorted({name for note in notes for name in (note.label, note.id[:12])})
+
+
+def _config(root: str) -> Config:
+    return load(root, environ=process_environment(), flags={})
 
 
 def _for_bash(line: str, breaks: str) -> list[str]:

@@ -145,6 +145,7 @@ def _result(result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "peak_memory": result.peak_memory,
         "executor": result.executor,
+        "gpus": list(result.gpus),
         "hermetic": result.hermetic,
         "share": result.share,
         "resumed": result.resumed,
@@ -214,6 +215,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     notes += [] if result["hermetic"] else ["not hermetic"]
     notes += [] if result["share"] else ["never shared"]
     notes += ["resumed"] if result["resumed"] else []
+    notes += result["gpus"]
     yield f"  result    blake3:{result['tree']} ({', '.join(notes)})"
     for name, value in (result["metrics"] or {}).items():
         yield f"  metric    {name} = {json.dumps(value)}"

@@ -186,4 +186,6 @@ def _ending(seen: Sighting, state: State, lookout: Lookout) -> str:
 
 def _again(seen: Sighting) -> str:
     note = seen.note
+    if not note.key:
+        return "it repeated what was known, and whoever wanted that has gone"
     return f"`mlbuild {note.label} --executor {note.executor}` takes it from there"

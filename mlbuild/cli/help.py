@@ -39,7 +39,7 @@ COMMANDS = {
     "fmt": "lay out BUILD.ml and .bzl files in one way",
     "doctor": "say what this host can do for builds, and the cure",
     "config": "show each setting and where it came from",
-    "trust": "accept the shared cache that this workspace proposes",
+    "trust": "accept the cache or executor that this workspace proposes",
     "key": "make and show the keys that sign results",
     "cache": "look after the local store and the shared cache",
     "runner": "run one order of a bucket on this machine, for an executor elsewhere",

@@ -80,6 +80,8 @@ def _more(one: Sighting) -> list[str]:
     if state.fault:
         return [state.fault.message]
     again = f"`mlbuild {one.note.label} --executor {one.note.executor}`"
+    if state.phase == "ended" and not one.note.key:
+        return ["it repeated what was known, and whoever wanted that has gone"]
     if state.phase == "ended":
         return [f"nobody took its outcome: {again} does"]
     if state.phase == "lost":

@@ -57,7 +57,10 @@ class ActionWaiting:
 
 @dataclass(frozen=True, slots=True)
 class GpuAwaited:
-    """All GPUs that would do are lent, to `holders`; this action waits for `gpus` of them."""
+    """All GPUs that would do are lent, to `holders`; this action waits for `gpus` of them.
+
+    Or it waits in the queue of another machine: then `gpus` says for what, and `holders` is "".
+    """
 
     id: str
     owner: str

@@ -9,6 +9,9 @@ _NAMES = (
     "x-amz-(?:credential|signature|security-token)|awsaccesskeyid|signature|sig|"
     "(?:[a-z]+_)?token|password|secret|api_?key"
 )
+_VARIABLE = re.compile(
+    r"token(?!iz)|secret|passw|credential|auth(?!or)|keys?(?:_|id|$)", re.IGNORECASE
+)
 _PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
@@ -34,3 +37,9 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Say whether a variable looks like one that nobody else may keep, by its name or its value."""
+    said = f"{name}={value}"
+    return bool(_VARIABLE.search(name)) or redacted(said) != said

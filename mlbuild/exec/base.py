@@ -76,6 +76,7 @@ class Job:
     keep: bool = False  # leave what was staged where it is, all of it, for somebody to look at
     key: str = ""  # of the action; "" for a run whose outcome nobody else may be given
     wait: Callable[[str], None] = lambda _: None  # hears what the command waits for, elsewhere
+    locks: tuple[int, ...] = ()  # descriptors that its processes keep: what they lock is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Execution:
     peak_memory: int = 0  # bytes
     gpus: tuple[Gpu, ...] = ()  # that it was lent
     resumed: bool = False  # whether it had something that an earlier attempt left
+    taken: Callable[[], None] = lambda: None  # to be called once what it made is kept, or judged
 
 
 class Executor(Protocol):
@@ -135,4 +137,13 @@ class Away(Protocol):
 
     def gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs that it may lend; raise HostError where nobody answers."""
+        ...
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """What an Away also has that this host may stand in for: `fallback` in its table."""
+
+    def reach(self) -> None:
+        """Connect; raise HostError where that cannot be, an Outage where it may pass."""
         ...

@@ -169,7 +169,7 @@ class Bubblewrap:
                     cwd="/",
                     env={},
                     log=job.log,
-                    pass_fds=(pass_fd, args, status.write_end),
+                    pass_fds=(pass_fd, args, status.write_end, *job.locks),
                     timeout=job.run.timeout,
                     init=status.init,
                     streams=job.streams,

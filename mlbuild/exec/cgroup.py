@@ -73,9 +73,7 @@ class Group:
 
     def was_out_of_memory(self) -> bool:
         """Say whether the kernel has killed a process of the group for its memory."""
-        name = "memory.oom_control" if self.version == 1 else "memory.events"
-        words = _words(f"{self.folders[0]}/{name}")
-        return "oom_kill" in words and words[words.index("oom_kill") + 1] != "0"
+        return _kills(self.folders[0], self.version) > 0
 
     def remove(self) -> None:
         """Remove the group; all its processes have ended."""
@@ -118,6 +116,25 @@ def make(where: Hierarchies, *, memory: int) -> Group:
         group.remove()
         raise HostError(f"cannot limit an action to {memory} bytes of memory: {error}") from error
     return group
+
+
+def kills_here() -> int:
+    """Return how many processes of the group that we are in the kernel has killed for their memory.
+
+    It can be read where no group can be made. Version 2 counts the groups below with it.
+    """
+    own = _own_groups()
+    if "memory" not in own:
+        return _kills(f"{_ROOT}{own.get('', '')}", 2)
+    # In a container the mount may show our group as its root.
+    folder = f"{_ROOT}/memory{own['memory']}"
+    return _kills(folder if os.path.isdir(folder) else f"{_ROOT}/memory", 1)
+
+
+def _kills(folder: str, version: int) -> int:
+    name = "memory.oom_control" if version == 1 else "memory.events"
+    words = _words(f"{folder}/{name}")
+    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
 
 def _write(path: str, value: int, *, optional: bool = False) -> None:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import termios
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
@@ -23,9 +23,9 @@ from time import monotonic
 from mlbuild.errors import HostError
 from mlbuild.exec.base import Streams
 from mlbuild.exec.prctl import adopt_orphans
+from mlbuild.exec.strays import end_session
 
 GRACE = 2.0  # seconds between the wish to end and the end
-MARK = "MLBUILD_OUT"  # its value differs from attempt to attempt: it tells whose process one is
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,10 @@ class Launcher:
         finally:
             # Not collected yet: until everything else has ended the number stays its own.
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-            if init is None:
-                _end_session(child.pid, env, cwd)
-            inner = _end_namespace(init()) if init else None
+            known = init() if init else 0
+            if not known:  # there is none, or it was ended before it could tell of its init
+                end_session(child.pid, env, cwd)
+            inner = _end_namespace(known)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = code = os.waitstatus_to_exitcode(status)
         return Exit(
@@ -309,92 +310,6 @@ def _end_namespace(init: int) -> resource.struct_rusage | None:
     except ChildProcessError:
         return None  # bwrap had collected it
     return usage
-
-
-def _end_session(leader: int, env: Mapping[str, str], cwd: str) -> None:
-    """Kill what is left of a command that has no namespace; its leader is a zombie."""
-    os.killpg(leader, signal.SIGKILL)
-    mark = f"{MARK}={env[MARK]}".encode() if MARK in env else b""
-    while strays := [
-        pid for pid in _orphans() if pid != leader and _belongs(pid, leader, mark=mark, cwd=cwd)
-    ]:
-        for pid in strays:
-            os.kill(pid, signal.SIGKILL)
-        for pid in strays:
-            os.waitpid(pid, 0)
-
-
-def end_orphans(outputs: str) -> None:
-    """Kill the children that we adopted and whose output directory is below the folder `outputs`.
-
-    For what a process that was killed left behind; it was this process's child.
-    """
-    mark = f"{MARK}={outputs}".encode()
-    while strays := [pid for pid in _orphans() if _has_variable(pid, mark)]:
-        for pid in strays:
-            os.kill(pid, signal.SIGKILL)
-        for pid in strays:
-            os.waitpid(pid, 0)
-
-
-def _orphans() -> Iterator[int]:
-    """Yield our main thread's children: what we adopted is among them, what we start is not."""
-    own = os.getpid()
-    try:
-        file = os.open(f"/proc/self/task/{own}/children", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = b""
-            while more := os.read(file, 1 << 16):
-                text += more
-        finally:
-            os.close(file)
-        return map(int, text.split())
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        pids = map(int, filter(str.isdigit, os.listdir("/proc")))
-        return (pid for pid in pids if _parent(pid) == own)
-
-
-def _stat(pid: int) -> list[bytes]:
-    """Return the fields of /proc/<pid>/stat from the state on; empty when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read(4096).rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _parent(pid: int) -> int:
-    fields = _stat(pid)
-    return int(fields[1]) if fields else 0
-
-
-def _belongs(pid: int, leader: int, *, mark: bytes, cwd: str) -> bool:
-    """Say whether our child `pid` comes from the command of `leader`.
-
-    Other code in this process may have children too, so a proof is asked for: the session, the
-    variable that names the output directory, or the working directory. That is none where it is
-    the root, in which every daemon works.
-    """
-    fields = _stat(pid)
-    if not fields:
-        return False
-    if int(fields[3]) == leader:
-        return True
-    if mark and _has_variable(pid, mark + b"\0"):
-        return True
-    try:
-        return cwd != "/" and os.readlink(f"/proc/{pid}/cwd") == cwd
-    except OSError:
-        return False
-
-
-def _has_variable(pid: int, start: bytes) -> bool:
-    """Say whether the environment of a process has a variable that begins like that."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return b"\0" + start in b"\0" + file.read(1 << 20)
-    except OSError:
-        return False
 
 
 def _cpu(usage: resource.struct_rusage) -> float:

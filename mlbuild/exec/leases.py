@@ -2,7 +2,8 @@
 
 A GPU is lent to one command at a time. The loan is a lock named by the GPU in the store, which all
 builds of a user share, and one on the driver's own file about it, which all users of the host can
-see. Both end with their holder, in whatever way that ends.
+see. Both end with their holder, in whatever way that ends, and not before its command: that has the
+descriptors too, so a GPU is not lent again while processes use it whose caretaker was killed.
 
 Of several wishes the first counts whose GPUs are free; while there is none, the first that gets
 them.
@@ -13,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from time import sleep
 
 from mlbuild.exec.base import Gpu
@@ -25,12 +27,25 @@ _NAMELESS = -1  # no descriptor: the driver has no file about this GPU
 
 
 @dataclass(frozen=True, slots=True)
+class Lent:
+    """GPUs that a command has for itself, and the descriptors of the locks that make it so."""
+
+    gpus: tuple[Gpu, ...] = ()
+    locks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Loan:
     """A GPU that is ours, and what makes it so."""
 
     gpu: Gpu
     key: KeyLock
     claim: int
+
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """The descriptors that hold it."""
+        return (self.key.descriptor, *(() if self.claim == _NAMELESS else (self.claim,)))
 
     def end(self) -> None:
         """Give it back."""
@@ -47,7 +62,7 @@ def lent(
     borrower: str,
     on_wait: Callable[[str], None],
     told: str = TOLD,
-) -> Iterator[tuple[Gpu, ...]]:
+) -> Iterator[Lent]:
     """Yield the GPUs of the first of `offered` that are free, which nobody else has meanwhile.
 
     `lock` returns the lock of a name; `borrower` is what others are told. While none is free
@@ -64,7 +79,8 @@ def lent(
                 if len(loans) == offer.wish.count:
                     for loan in loans:
                         loan.key.announce(borrower)
-                    yield tuple(loan.gpu for loan in loans)
+                    locks = tuple(chain.from_iterable(loan.locks for loan in loans))
+                    yield Lent(tuple(loan.gpu for loan in loans), locks)
                     return
             finally:
                 # All or nothing: who holds one while it waits for another could wait for ever.

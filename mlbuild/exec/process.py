@@ -55,6 +55,7 @@ class Process:
                     cwd=here.work,
                     env=view.environment(job, here, job.caller_env) | {"PWD": here.work},
                     log=job.log,
+                    pass_fds=job.locks,
                     timeout=run.timeout,
                     streams=job.streams,
                 )

@@ -8,6 +8,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from threading import Lock, Timer
 from time import monotonic
 from typing import Any
@@ -22,6 +24,7 @@ from mlbuild.remote.jobs.far_jobs import FarJobs
 from mlbuild.remote.link.link import Link
 from mlbuild.remote.outage import Cut, Outage, bucket_troubles
 from mlbuild.remote.session import Session
+from mlbuild.remote.terms import PROCESS
 
 __all__ = ["Elsewhere", "Way"]
 
@@ -36,7 +39,7 @@ class Elsewhere:
 
     def __init__(self, way: Way, connect: Callable[[], Link]) -> None:
         self.name = way.name
-        self.hermetic = way.terms.inside != "process"
+        self.hermetic = way.terms.inside != PROCESS
         self.where = way.where
         self.jobs = way.jobs
         self._way = way
@@ -51,6 +54,11 @@ class Elsewhere:
         self._found: tuple[Gpu, ...] | None = None
 
     # what the machine is
+
+    def reach(self) -> None:
+        """Connect; raise Outage where the machine cannot be reached, else HostError."""
+        with self._session():
+            pass
 
     def facts(self) -> Facts:
         """Return what the machine says of itself; asked for once."""
@@ -99,9 +107,14 @@ class Elsewhere:
         errand = Errand(job, self._way, bell=self._bell)
         self._errands.add(errand)
         try:
-            return self._persist(errand, job)
+            # Not before: a build that is killed while it keeps a large result finds it there again.
+            return replace(self._persist(errand, job), taken=partial(self._take, errand))
         finally:
             self._errands.discard(errand)
+
+    def _take(self, errand: Errand) -> None:
+        with suppress(MlbuildError), self._session() as session:
+            errand.take(session)
 
     def _persist(self, errand: Errand, job: Job) -> Execution:
         """Try until it has run, as often as that may help."""
@@ -160,13 +173,13 @@ class Elsewhere:
         session = self._open
         if session is None or self._owner != os.getpid():
             return
+        end = Timer(STUBBORN, session.close)
+        end.daemon = True
+        end.start()
         for errand in list(self._errands):
             if errand.begun:
                 with suppress(HostError):  # who follows it hears of that too
                     errand.cancel(session)
-        end = Timer(STUBBORN, session.close)
-        end.daemon = True
-        end.start()
 
     def close(self) -> None:
         """Close the connections."""

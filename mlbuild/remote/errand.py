@@ -24,7 +24,7 @@ from mlbuild.remote.outage import Outage
 from mlbuild.remote.outputs import restore
 from mlbuild.remote.session import Session
 from mlbuild.remote.state import State, decode
-from mlbuild.remote.terms import Terms
+from mlbuild.remote.terms import PROCESS, Terms
 from mlbuild.store import files
 
 _AGAIN = 3  # times that inputs are sent because they were not there
@@ -54,7 +54,8 @@ class Errand:
         self._way = way
         self.begun = False  # whether somebody runs it, for all we know
         self._cargo = cargo_of(job)
-        self._content = encode(_order(job, self._cargo))
+        plain = way.terms.inside == PROCESS
+        self._content = encode(_order(job, self._cargo, plain=plain))
         self.id = order_id(self._content)
         self._bell = bell
         self._follower = Follower(self.id, log=job.log, bell=bell)
@@ -90,6 +91,10 @@ class Errand:
     def cancel(self, session: Session) -> None:
         """Ask its run to end; return without waiting for that."""
         session.link.tell("cancel", self._words())
+
+    def take(self, session: Session) -> None:
+        """Say that its outcome is safe here: who orders the same from now on wants another run."""
+        session.link.tell("take", self._words())
 
     def _words(self) -> dict[str, Any]:
         """Return what goes with each question about it."""
@@ -177,6 +182,8 @@ class Errand:
                 raise HostError(f"somebody cancelled it on `{self._way.where}`")
             return Execution(out, None, signal.SIGTERM, interrupted=True)
         if fault := state.fault:
+            if fault.kind == "input":  # it stands, as an outcome does, until somebody has it
+                self.take(session)
             kinds = {"input": InputError, "outage": Outage, "lacking": Outage}
             raise kinds.get(fault.kind, HostError)(fault.message, hints=fault.hints)
         if state.key != self._job.key:
@@ -184,15 +191,14 @@ class Errand:
         files.remove(out)
         os.mkdir(out, 0o755)
         if session.freight.bring(Digest(*state.tree), out) is None:
-            session.link.tell("take", self._words())  # else the next try would find the same
+            self.take(session)  # else the next try would find the same
             raise Outage(f"what ran on `{self._way.where}` left outputs that have vanished")
         restore(state.odd, out)
-        session.link.tell("take", self._words())
         gpus = tuple(Gpu(*gpu) for gpu in state.gpus)
         return _execution(state.ended, out, gpus=gpus, resumed=state.resumed)
 
 
-def _order(job: Job, cargo: Cargo) -> Order:
+def _order(job: Job, cargo: Cargo, *, plain: bool) -> Order:
     run = job.run
     action = replace(job.action, does=run)
     return Order(
@@ -204,6 +210,7 @@ def _order(job: Job, cargo: Cargo) -> Order:
         platform_id(),
         cpu_class() if run.determinism == "bitwise" else "",
         checkpoint=bool(job.checkpoint),
+        plain=plain,
         nonce="" if job.key else uuid.uuid4().hex,
     )
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from mlbuild.errors import InputError, did_you_mean
 from mlbuild.settings import described, listed
-from mlbuild.settings_file import NamedExecutor
+from mlbuild.settings_file import COMMON, NamedExecutor
 
 T = TypeVar("T", str, int, bool)
 _WANTED: Mapping[type, str] = {
@@ -48,10 +48,12 @@ class Options:
         """Return a text that must be there."""
         found = self.value(name, "")
         if not found:
+            close = [one for one in self._named.options if did_you_mean(one, (name,))]
+            typed = close[0] if close else ""
             raise InputError(
                 f"`executors.{self._named.name}` lacks its `{name}`",
-                span=self._named.spans[""],
-                hints=(f'write `{name} = "{example}"`',),
+                span=self._named.spans[typed],
+                hints=did_you_mean(typed, (name,)) if typed else (f'write `{name} = "{example}"`',),
             )
         return found
 
@@ -67,8 +69,8 @@ class Options:
                 raise InputError(
                     f"`{name}` is no key of an executor of the kind `{self._named.kind}`",
                     span=self._named.spans.get(name),
-                    hints=did_you_mean(name, self._asked)
-                    or (f"its keys are {listed(('kind', *self._asked))}",),
+                    hints=did_you_mean(name, (*self._asked, *COMMON))
+                    or (f"its keys are {listed(('kind', *self._asked, *COMMON))}",),
                 )
 
     def fault(self, name: str, what: str) -> InputError:

@@ -60,6 +60,7 @@ class Order:
     platform: str
     numerics: str = ""  # class of the processor, where every bit must repeat
     checkpoint: bool = False  # whether it may leave something for the next attempt
+    plain: bool = False  # whether a plain process will do: what that makes is not shared
     nonce: str = ""  # makes this order unlike all others
 
     @property
@@ -106,6 +107,7 @@ def encode(order: Order) -> bytes:
         "platform": order.platform,
         "numerics": order.numerics,
         "checkpoint": order.checkpoint,
+        "plain": order.plain,
         "nonce": order.nonce,
     }
     return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
@@ -139,6 +141,7 @@ def decode(content: bytes) -> Order:
             said["platform"],
             said["numerics"],
             checkpoint=said["checkpoint"],
+            plain=said["plain"],
             nonce=said["nonce"],
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -21,6 +21,7 @@ _ENDED: Mapping[str, Any] = {  # fields of Execution beside its exit code, which
     "cpu_seconds": 0.0,
     "peak_memory": 0,
 }
+ENDED = ("exit_code", *_ENDED)  # fields of Execution that a state tells
 
 
 @dataclass(frozen=True, slots=True)

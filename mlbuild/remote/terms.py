@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-INSIDES = ("auto", "sandbox", "docker", "process")
+PROCESS = "process"
+INSIDES = ("auto", "sandbox", "docker", PROCESS)
 
 
 @dataclass(frozen=True, slots=True)

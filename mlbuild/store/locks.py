@@ -32,6 +32,11 @@ class KeyLock:
         """Say whether this object holds the lock."""
         return self._fd >= 0
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that holds it; a process that has a copy holds it too."""
+        return self._fd
+
     def try_acquire(self) -> bool:
         """Take the lock if it is free; say whether it is ours now."""
         with files.disk_errors(self._private.root):

@@ -250,6 +250,17 @@ def sweep_rooms(root: str) -> list[str]:
     return names
 
 
+def is_lost(root: str, name: str) -> bool:
+    """Say whether the process is dead whose folder in tmp/ has, or had, this name."""
+    path = f"{rooms(root)}/{name}{LOCK}"
+    lock = take(path)
+    if lock is None:
+        return False
+    files.remove(path)
+    os.close(lock)
+    return True
+
+
 def _dead(folder: str, names: list[str]) -> list[tuple[str, int]]:
     """Return the dead processes among `names`, each with a descriptor that holds its lock.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlbuild.core.event import ActionFailed, Failure
 from mlbuild.errors import MlbuildError, Span
-from mlbuild.ui.text import Paint, clean, clean_log, seconds_text, width_of
+from mlbuild.ui.text import Paint, clean, clean_log, on_machine, seconds_text, width_of
 
 TAIL = 20  # lines of a log in a failure's block
 MAX_SOURCE = 4 << 20  # bytes: a longer text is not opened to show one line of it
@@ -38,8 +38,11 @@ def hint_lines(hints: tuple[str, ...], paint: Paint) -> list[str]:
     return [f"{paint('green', 'hint')}: {clean(hint)}" for hint in hints]
 
 
-def failure_lines(event: ActionFailed, paint: Paint) -> list[str]:
-    """Return the block of a failed action: what, why, the end of its log, and how to go on."""
+def failure_lines(event: ActionFailed, paint: Paint, *, executor: str = "") -> list[str]:
+    """Return the block of a failed action: what, why, the end of its log, and how to go on.
+
+    `executor` is the build's: it is named where it is none of this machine.
+    """
     failure, label = event.failure, clean(event.owner)
     word = "GATE MISSED" if failure.kind == "gate" else "FAILED"
     title = f"{paint('red bold', word)} {paint('bold', label)} {clean(event.mnemonic)}"
@@ -52,7 +55,8 @@ def failure_lines(event: ActionFailed, paint: Paint) -> list[str]:
     if failure.sandbox:
         lines.append(f"  kept: {clean(failure.sandbox)} (what it read: work, what it wrote: out)")
         lines.append(f"  enter: mlbuild shell {_quoted(label)}{_which(event)}")
-    lines.append(f"  again: mlbuild {_quoted(label)}")
+    there = f" --executor {clean(executor)}" if on_machine(executor) else ""
+    lines.append(f"  again: mlbuild {_quoted(label)}{there}")
     return lines
 
 

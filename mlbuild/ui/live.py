@@ -31,7 +31,7 @@ from mlbuild.core.event import (
 )
 from mlbuild.ui.narrator import Narrator
 from mlbuild.ui.terminal import Out, Terminal, size_of
-from mlbuild.ui.text import Paint, bytes_text, clean, clean_log, plural, seconds_text
+from mlbuild.ui.text import Paint, bytes_text, clean, clean_log, on_machine, plural, seconds_text
 
 TICK = 0.1  # seconds between two drawings
 PATIENCE = 0.3  # seconds before anything is drawn in place
@@ -67,6 +67,7 @@ class Live:
         self._rows: dict[str, Row] = {}
         self._counts = {"ended": 0, "failed": 0, "skipped": 0, "actions": 0}
         self._status = ""
+        self._where = ""  # of what runs, where that is not here
         self._lines: list[str] = []  # said, not yet written
         self._start = clock()
         self._over = threading.Event()
@@ -101,11 +102,14 @@ class Live:
                 self._status = f"hashing {plural(event.files, 'file')}, {bytes_text(event.bytes)}"
             case ActionStarted():
                 self._status = ""
-                self._rows[event.id] = Row(event.owner, event.mnemonic, self._clock(), event.log)
+                does = f"{event.mnemonic}{self._where}"
+                self._rows[event.id] = Row(event.owner, does, self._clock(), event.log)
             case ActionWaiting():
                 self._rows[event.id] = Row(event.owner, "waits", self._clock(), "")
             case GpuAwaited():
-                self._rows[event.id] = Row(event.owner, "waits for a GPU", self._clock(), "")
+                self._rows[event.id] = Row(
+                    event.owner, f"waits for {event.gpus}", self._clock(), ""
+                )
             case Fetching():
                 self._rows[event.id] = Row(event.owner, "is fetched", self._clock(), "")
             case Fetched():
@@ -121,6 +125,7 @@ class Live:
                 self._end(event.id, "skipped")
             case BuildStarted():
                 self._status = "loading"
+                self._where = on_machine(event.executor)
             case BuildFinished():
                 self._rows.clear()
                 self._status = ""

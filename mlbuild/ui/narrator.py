@@ -22,7 +22,7 @@ from mlbuild.core.event import (
 )
 from mlbuild.ui.diagnose import failure_lines, hint_lines
 from mlbuild.ui.summary import metric_words
-from mlbuild.ui.text import Paint, clean, clean_log, seconds_text
+from mlbuild.ui.text import Paint, clean, clean_log, on_machine, seconds_text
 
 MAX_GATES = 50  # lines of a gate's log
 FEW = 3  # of many things, how many are named
@@ -35,6 +35,7 @@ class Narrator:
     def __init__(self, paint: Paint) -> None:
         self._paint = paint
         self._said: set[str] = set()
+        self._executor = ""  # of the build
 
     def lines(self, event: Event) -> list[str]:
         """Return the lines, without their ends, that `event` leaves on the screen."""
@@ -42,18 +43,23 @@ class Narrator:
             case ActionFinished():
                 return self._finished(event)
             case ActionFailed():
-                return failure_lines(event, self._paint)
+                return failure_lines(event, self._paint, executor=self._executor)
             case ActionWaiting():
                 label = clean(event.owner)
                 return [f"{label}  another mlbuild runs this; waiting for its result"]
             case GpuAwaited():
+                if not event.holders and event.gpus in self._said:
+                    return []  # the queue of another machine, where many wait for the same
+                self._said.add(event.gpus)
                 held = f": lent to {clean(event.holders)}" if event.holders else ""
                 return [f"{clean(event.owner)}  waits for {clean(event.gpus)}{held}"]
             case Warned():
                 return self._warned(event.message, event.hints)
+            case BuildStarted():
+                self._executor = event.executor
+                return []
             case (
-                BuildStarted()
-                | PlanReady()
+                PlanReady()
                 | Hashing()
                 | ActionStarted()
                 | ActionSkipped()
@@ -71,7 +77,10 @@ class Narrator:
         lines: list[str] = []
         label, result = clean(event.owner), event.result
         if event.ran:
-            words = [label, clean(event.mnemonic), f"ran in {seconds_text(result.seconds)}"]
+            # A repetition that gave the same is told by what the first one left, made anywhere.
+            where = on_machine(self._executor) if result.executor == self._executor else ""
+            ran = f"ran{where} in {seconds_text(result.seconds)}"
+            words = [label, clean(event.mnemonic), ran]
             lines.append("  ".join(words + metric_words(result.metrics or {}, FEW)))
             if event.mnemonic == "gate":
                 lines += [f"  {line}" for line in _log_lines(event.log, MAX_GATES)]

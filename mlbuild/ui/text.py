@@ -4,6 +4,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from mlbuild.settings import EXECUTORS
+
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
     r"|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links and other strings
@@ -83,6 +85,11 @@ def bytes_text(size: int) -> str:
     """Return a number of bytes with a unit: `512 B`, `1.4 MiB`."""
     power = min((size.bit_length() - 1) // 10, len(_UNITS)) if size else 0
     return f"{size / (1 << 10 * power):.1f} {_UNITS[power - 1]}" if power else f"{size} B"
+
+
+def on_machine(executor: str) -> str:
+    """Return ` on gpubox`, or "" for an executor of this machine."""
+    return f" on {clean(executor)}" if executor and executor not in EXECUTORS else ""
 
 
 def plural(count: int, noun: str) -> str:

@@ -26,6 +26,9 @@ from mlbuild.exec.sandbox import SMALL, InputChanged
 from mlbuild.exec.toolchain import Toolchain
 from mlbuild.remote.elsewhere import Elsewhere, Way
 from mlbuild.remote.reapi.executor import Reapi
+from mlbuild.remote.slurm.near import Near
+from mlbuild.remote.slurm.open import Slurm
+from mlbuild.remote.slurm.wanted import Wanted
 from mlbuild.remote.ssh.client import Remote, Ssh
 from mlbuild.remote.terms import Terms
 from tests import docker, ssh
@@ -33,6 +36,7 @@ from tests.contract.elsewhere import CANNOT
 from tests.contract.jobs import Jobs, marked, shell
 from tests.reapi_servers import CacheServer
 from tests.reapi_workers import executing
+from tests.slurm import Cluster
 
 NO_SANDBOX = Bubblewrap("").available()
 
@@ -52,13 +56,14 @@ OWN_PYTHON = f"python@{sys.version_info.major}.{sys.version_info.minor}"
         "docker",
         "process",
         pytest.param("ssh", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
+        pytest.param("slurm", marks=pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)),
         "reapi",
     ]
 )
 def kind(request: pytest.FixtureRequest) -> str:
     """Return what runs the jobs: `image` is the sandbox with an image as its root."""
     found: str = request.param
-    if found == "ssh" and (reason := NOT_FROM_AFAR.get(request.function.__name__)):
+    if found in {"ssh", "slurm"} and (reason := NOT_FROM_AFAR.get(request.function.__name__)):
         pytest.skip(reason)
     if why := CANNOT.get(found, {}).get(request.function.__name__):
         pytest.skip(why)
@@ -89,9 +94,23 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Itera
     if kind == "ssh":
         yield from far_executor(request.getfixturevalue("far_host"), tmp_path)
         return
+    if kind == "slurm":
+        if "cancel" in request.function.__name__:  # what is cancelled takes no job any more
+            yield from queued_executor(request.getfixturevalue("slurm_cluster"), tmp_path)
+        else:
+            yield request.getfixturevalue("slurm_executor")
+        return
     made = Process() if kind == "process" else Bubblewrap(str(tmp_path / "own"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def slurm_executor(
+    slurm_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Executor]:
+    """Return one executor for all tests: its agent takes longer to start than most of them."""
+    yield from queued_executor(slurm_cluster, tmp_path_factory.mktemp("own"))
 
 
 def far_executor(host: ssh.Host, folder: Path) -> Iterator[Executor]:
@@ -101,6 +120,18 @@ def far_executor(host: ssh.Host, folder: Path) -> Iterator[Executor]:
     connect = Ssh(remote, folder=str(folder / "own"), environ=environ).connect
     way = Way("gpubox", "gpubox", Terms(slots=4), retries=0, memo=str(folder / "memo"))
     made = Elsewhere(way, connect)
+    yield made
+    made.close()
+
+
+def queued_executor(cluster: Cluster, folder: Path) -> Iterator[Executor]:
+    """Yield an executor whose jobs a real Slurm schedules; all have one store on its node."""
+    environ = {**os.environ, **cluster.environ}
+    root = str(cluster.folder / "contract")
+    connect = Near(where="Slurm", python="", root=root, environ=environ).connect
+    starter = {"kind": "slurm", "wanted": Wanted().as_dict(), "store": "", "node_cache_dir": ""}
+    way = Way("cluster", "Slurm", Terms(), retries=0, memo=str(folder / "memo"), starter=starter)
+    made = Slurm(way, connect, wanted=Wanted())
     yield made
     made.close()
 
@@ -322,7 +353,7 @@ def test_the_context_file_tells_everything_declared(
         "resources": {"cpus": 2},
         "checkpoint": inside,
     }
-    if kind != "ssh":  # there it stays where the next attempt will be
+    if kind not in {"ssh", "slurm"}:  # there it stays where the next attempt will be
         assert (checkpoint / "state").read_text(encoding="utf-8") == "kept\n"
 
 

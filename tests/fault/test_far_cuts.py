@@ -212,7 +212,7 @@ def commands(build: Build) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(MANY or 2))
+@pytest.mark.parametrize("seed", range(MANY or 1))
 def test_a_client_that_is_killed_at_any_moment_finds_its_job(
     build: Build, host: ssh.Host, seed: int
 ) -> None:
@@ -237,6 +237,7 @@ def test_a_client_that_is_killed_at_any_moment_finds_its_job(
     until(lambda: not list((build.cache / "tmp").glob("*/*")), "the end of scratch")
 
 
+@pytest.mark.long
 def test_an_agent_or_a_session_that_is_killed_costs_nothing(build: Build, host: ssh.Host) -> None:
     counting(build, host, steps=400)
     client = build.start("build", *build.flags, "//:net")
@@ -270,11 +271,12 @@ def test_two_clients_with_one_order_get_one_run(
 
 def test_a_killed_runner_leaves_nothing_half_done(build: Build, host: ssh.Host) -> None:
     counting(build, host, steps=10_000)
+    before = set(jobs(host))
     build.edit("mlbuild.toml", "[executors.gpubox]", "[executors.gpubox]\nretries = 0")
     client = build.start("build", *build.flags, "//:net")
     until(lambda: "step 20\n" in log_of(build), "training")
     assert commands(build)
-    (state,) = [one for one in jobs(host).values() if one["phase"] == "running"]
+    (state,) = [state for id_, state in jobs(host).items() if id_ not in before]
 
     os.kill(state["pid"], signal.SIGKILL)
     _, stderr = client.communicate(timeout=far.PATIENCE)

@@ -1,5 +1,7 @@
 """The examples build as they are shipped, and do what the tutorial says of them."""
 
+import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,7 +10,10 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from tests.harness import REPOSITORY, Build
+from tests.unit.test_gpus import fake_driver
 
+TABLES = ("gpubox", "cluster", "grid")
+ROWS = "GPU-1, NVIDIA H100 80GB HBM3, 81559, 550.54.14\n"
 ALL = ["//:env", "//data:mnist", "//data:mnist_test", "//models:lenet", "//models:lenet_eval"]
 
 
@@ -106,6 +111,27 @@ def test_the_sweep_runs_only_what_is_new_and_keeps_the_evaluation(tmp_path: Path
         "//:digits-lr@0.001,epochs@4",
         "//:report",
     ]
+
+
+def test_what_asks_for_large_machines_builds_where_it_can_and_says_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    executors = example("executors", tmp_path)
+    bare = fake_driver(tmp_path, "")
+    executors.env["PATH"] = f"{bare}:{os.environ['PATH']}"
+    assert executors("//:net").ran == ["//:net"]
+    assert "begin at step 0" in executors.run("log", "//:net").stdout
+    assert json.loads(executors.output("net/model.json"))["slope"] == pytest.approx(2, abs=0.1)
+
+    refused = executors.run("//:net_on_gpus")
+    fake_driver(tmp_path, ROWS)
+    granted = executors("//:net_on_gpus")
+    elsewhere = [executors.run("--dry-run", "//:net", "--executor", one) for one in TABLES]
+
+    assert refused.code == 36
+    assert "needs 2 A100-80GB GPUs or 1 H100 GPU" in refused.stderr
+    assert granted.ran == ["//:net_on_gpus"]
+    assert [one.code for one in elsewhere] == [0, 0, 0]  # tables that are right, and nobody asked
 
 
 def test_a_rule_of_ones_own_builds_and_has_help(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests import ssh
 from tests.harness import Build
+from tests.processes import has_ended
 from tests.scenario.test_ssh import led, log_of, runners, slow_training, store_of
 
 PATIENCE = 60.0  # seconds for what must happen
@@ -103,7 +104,7 @@ def test_a_job_is_listed_until_it_is_cancelled_and_its_client_hears_of_that(
         done = away.run("cancel", job["order"][:6])
         _, stderr = client.communicate(timeout=PATIENCE)
         after = jobs(away, "--executor", "gpubox")
-        until(lambda: not Path(f"/proc/{runner}").exists(), "the end of the runner")
+        until(lambda: has_ended(runner), "the end of the runner")
 
     assert (nothing.stdout, nothing.stderr) == ("", "nothing runs elsewhere\n")
     assert (job["label"], job["phase"], job["pid"]) == ("//:net", "running", runner)
@@ -174,6 +175,7 @@ def test_whoever_attaches_sees_the_whole_log_and_the_end(away: Build, far_host: 
     assert not runners(far_host)
 
 
+@pytest.mark.long
 def test_two_may_watch_one_job_while_its_client_lives(away: Build) -> None:
     with training(away) as client:
         watchers = [
@@ -204,6 +206,7 @@ def test_ctrl_c_leaves_the_job_alone(away: Build, far_host: ssh.Host) -> None:
         assert len(runners(far_host)) == 1
 
 
+@pytest.mark.long
 def test_the_log_of_a_job_whose_client_died_is_followed_on(away: Build) -> None:
     with training(away, steps=150) as client:
         killed(client)
@@ -314,3 +317,20 @@ def test_the_log_of_a_local_action_is_followed_to_its_end(build: Build) -> None:
     assert client.returncode == 0
     assert followed.stdout.splitlines() == lines
     assert after.stdout.splitlines() == lines
+
+
+def test_the_outcome_of_a_repetition_is_promised_to_nobody(away: Build) -> None:
+    slow_training(away, steps=60)
+    client = away.start("build", *away.flags, "--rerun", "//:net")
+    until(lambda: client.poll() is not None or "step 5\n" in log_of(away), "training")
+    client.kill()
+    client.communicate()
+
+    attached = away.run("attach", "//:net")
+    listed = away.run("jobs")
+
+    assert attached.code == 0
+    assert "with success" in attached.stderr
+    assert "takes it from there" not in attached.stderr
+    assert "ended" in listed.stdout
+    assert "it repeated what was known, and whoever wanted that has gone" in listed.stdout

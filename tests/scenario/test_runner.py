@@ -134,6 +134,7 @@ def encode_version(orders: Orders, version: str) -> str:
     return name
 
 
+@pytest.mark.long
 def test_a_second_runner_on_another_machine_leaves_when_the_first_one_lives(
     orders: Orders,
 ) -> None:
@@ -163,6 +164,7 @@ def test_two_runners_at_once_run_it_once(orders: Orders, tmp_path: Path) -> None
     assert [path.name for path in claims] == ["claim-00000000"]
 
 
+@pytest.mark.long
 def test_a_silent_runner_is_followed_and_tells_nothing_when_it_comes_back(orders: Orders) -> None:
     id_ = orders.put("echo begun; test -e /nowhere || sleep 9")
     first = orders.start(id_, "a")
@@ -192,6 +194,7 @@ def test_a_killed_runner_is_followed_at_once_on_its_own_machine(orders: Orders) 
     assert orders.said(id_)["phase"] == "ended"
 
 
+@pytest.mark.long
 def test_runners_on_a_real_object_store_share_an_order(
     build: Build, weed: servers.ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

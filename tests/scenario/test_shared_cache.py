@@ -16,6 +16,7 @@ import pytest
 
 from tests.harness import REPOSITORY, Build
 from tests.keys.subject import lock, wheel
+from tests.processes import has_ended
 from tests.proxy import Fault, of, proxy
 from tests.reapi_servers import CacheServer
 from tests.servers import ObjectServer
@@ -504,15 +505,6 @@ def couriers(pid: int) -> list[int]:
         ["pgrep", "-P", str(pid), "-f", "mlbuild.shared.service"], capture_output=True, check=False
     )
     return [int(line) for line in found.stdout.split()]
-
-
-def has_ended(pid: int) -> bool:
-    """Say whether a process has ended, whoever has yet to take note of that."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_a_courier_killed_while_it_looks_leaves_a_build_without_a_shared_cache(

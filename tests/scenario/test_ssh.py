@@ -13,6 +13,7 @@ import pytest
 
 from tests import ssh
 from tests.harness import Build
+from tests.processes import has_ended
 
 PATIENCE = 30.0  # seconds for what must happen
 _SSH = f"{shutil.which('ssh')}\0".encode()
@@ -85,11 +86,12 @@ def runners(host: ssh.Host) -> list[int]:
     found = []
     for path in store_of(host).glob("remote/jobs/*/state"):
         said = json.loads(path.read_text())
-        if said["phase"] in {"queued", "running"} and Path(f"/proc/{said['pid']}").exists():
+        if said["phase"] in {"queued", "running"} and not has_ended(said["pid"]):
             found.append(said["pid"])
     return found
 
 
+@pytest.mark.long
 def test_a_build_elsewhere_has_the_key_and_the_bytes_of_a_local_one(
     away: Build, tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_failure_elsewhere_is_told_like_one_here(away: Build) -> None:
     assert "told" in done.stderr
 
 
+@pytest.mark.long
 def test_a_killed_client_finds_its_job_again(away: Build, host: ssh.Host) -> None:
     slow_training(away)
     client = away.start("build", *away.flags, "//:net")
@@ -156,6 +159,7 @@ def test_a_killed_client_finds_its_job_again(away: Build, host: ssh.Host) -> Non
     assert runner not in runners(host)
 
 
+@pytest.mark.long
 def test_a_job_that_ends_while_nobody_listens_is_not_lost(away: Build, host: ssh.Host) -> None:
     slow_training(away, steps=100)
     client = away.start("build", *away.flags, "//:net")
@@ -171,25 +175,6 @@ def test_a_job_that_ends_while_nobody_listens_is_not_lost(away: Build, host: ssh
     assert time.monotonic() - started < PATIENCE
 
 
-def test_a_killed_runner_is_tried_again_from_its_checkpoint(away: Build, host: ssh.Host) -> None:
-    slow_training(away)
-    client = away.start("build", *away.flags, "--json", "//:net")
-    until(lambda: "step 30\n" in log_of(away), "training")
-    (runner,) = runners(host)
-
-    os.kill(runner, signal.SIGKILL)
-    stdout, stderr = client.communicate(timeout=PATIENCE)
-
-    assert client.returncode == 0, stderr
-    assert json.loads(stdout)["ran"] == ["//:net"]
-    described = json.loads(away.run("describe", "//:net", "--json").stdout)
-    log = log_of(away)
-    assert described["result"]["resumed"]
-    assert f"(process {runner}) was killed or lost; try 2 follows" in log
-    assert log.count("step 0\n") == 1
-    assert log.splitlines()[-1] == "step 199"
-
-
 def test_ctrl_c_ends_the_job_on_the_other_host(away: Build, host: ssh.Host) -> None:
     slow_training(away, steps=100_000)
     client = away.start("build", *away.flags, "//:net")
@@ -202,7 +187,9 @@ def test_ctrl_c_ends_the_job_on_the_other_host(away: Build, host: ssh.Host) -> N
     until(lambda: not runners(host), "the end of the job")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)]
+)
 def test_a_client_that_is_told_to_go_leaves_its_job_behind(
     away: Build, host: ssh.Host, number: signal.Signals
 ) -> None:
@@ -221,7 +208,9 @@ def test_a_client_that_is_told_to_go_leaves_its_job_behind(
     assert log_of(away).splitlines() == [f"step {n}" for n in range(200)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.long)]
+)
 def test_a_machine_that_is_taken_away_has_the_job_tried_again_from_its_checkpoint(
     away: Build, host: ssh.Host, number: signal.Signals
 ) -> None:

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlbuild.errors import HostError, Interrupted
+from mlbuild.errors import HostError, InputError, Interrupted
 from mlbuild.exec.base import Execution
 from mlbuild.remote.bell import Bell
 from mlbuild.remote.control import PIECE, Control
@@ -22,7 +23,7 @@ from mlbuild.remote.follow import Follower
 from mlbuild.remote.link.link import FarBucket, Link
 from mlbuild.remote.machine.site import site_of
 from mlbuild.remote.outage import Cut, Outage
-from mlbuild.remote.state import State, decode
+from mlbuild.remote.state import Fault, State, decode
 from mlbuild.remote.terms import Terms
 from tests.contract.jobs import Jobs, shell
 
@@ -133,12 +134,42 @@ def until_asked(agents: Agents, question: str) -> None:
 
 def test_a_trivial_job_takes_few_questions(there: Elsewhere, agents: Agents, jobs: Jobs) -> None:
     done = there.run(jobs.job(shell('echo made > "$MLBUILD_OUT/out.txt"')))
+    done.taken()
 
     assert Path(done.out, "out.txt").read_text() == "made\n"
     assert agents.asked[0] == "begin"
     assert set(agents.asked) == {"begin", "await", "read", "take"}
     assert len(agents.asked) <= 6
     assert len(agents.processes) == 1
+
+
+def test_an_outcome_is_there_until_it_is_kept(there: Elsewhere, jobs: Jobs, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    job = replace(jobs.job(shell(f"echo >> {ran}")), key="k" * 64)
+    there.run(job)  # and whoever asked for it was killed before the result was kept
+
+    found = there.run(job)
+    times = len(ran.read_text())
+    found.taken()
+    there.run(job)
+
+    assert (found.exit_code, times) == (0, 1)
+    assert len(ran.read_text()) == 2
+
+
+def test_a_refusal_is_told_once(there: Elsewhere, agents: Agents, jobs: Jobs) -> None:
+    job = replace(jobs.job(shell("true")), key="k" * 64)
+    there.run(job)
+    control = Control(agents.site.bucket())
+    (id_,) = control.ids()
+    control.clear(id_)
+    control.tell(id_, State("failed", "a", fault=Fault("input", "it cannot be read")))
+
+    with pytest.raises(InputError, match="it cannot be read"):
+        there.run(job)
+    done = there.run(job)
+
+    assert done.exit_code == 0
 
 
 def test_jobs_of_many_threads_share_one_connection(
@@ -250,6 +281,69 @@ def test_a_lost_connection_wakes_all_who_wait(
     with pytest.raises(Cut):
         link.ask("facts", {})
     os.close(right)
+
+
+def test_a_machine_that_stops_is_given_up(
+    link: Link, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link.ask("facts", {})
+    monkeypatch.setattr("mlbuild.remote.link.link._SILENCE", 0.2)
+    agents.processes[0].send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Cut, match="does not answer any more"):
+            FarBucket(link).write("x", bytes(1 << 20))  # more than a pipe takes
+        with pytest.raises(Cut, match="does not answer any more"):
+            link.ask("facts", {})
+        assert link.is_over
+    finally:
+        agents.processes[0].send_signal(signal.SIGCONT)
+
+
+def test_who_hears_nothing_for_long_gives_up(
+    link: Link, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link.ask("facts", {})
+    monkeypatch.setattr("mlbuild.remote.link.link._SILENCE", 0.2)
+    agents.processes[0].send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Cut, match="does not answer any more"):
+            link.ask("facts", {})
+    finally:
+        agents.processes[0].send_signal(signal.SIGCONT)
+
+
+def _at_the_door() -> int:
+    """Return how many threads wait for a connection that another one makes."""
+    frames = sys._current_frames().values()  # noqa: SLF001 - what threads do is told nowhere else
+    return sum(1 for one in frames if one.f_code.co_name == "_live" and "since" in one.f_locals)
+
+
+def test_of_many_threads_one_finds_out_that_a_machine_is_gone(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    tried, go = [], threading.Event()
+
+    def connect() -> Link:
+        tried.append(threading.get_ident())
+        assert go.wait(PATIENCE)
+        raise HostError("it is gone")
+
+    there = Elsewhere(Way("far", "there", Terms(), 0, memo=str(tmp_path / "memo")), connect)
+    waiters = [threads.submit(there.facts) for _ in range(4)]
+    end = time.monotonic() + PATIENCE
+    while _at_the_door() < len(waiters) - 1:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    go.set()
+
+    for waiter in waiters:
+        with pytest.raises(HostError, match="it is gone"):
+            waiter.result(PATIENCE)
+    assert len(tried) == 1
+    with pytest.raises(HostError, match="it is gone"):
+        there.facts()
+    assert len(tried) == 2  # who comes later tries again
+    there.close()
 
 
 def test_who_gives_up_does_not_wait_for_a_machine_that_never_answers(

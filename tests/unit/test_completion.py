@@ -15,7 +15,7 @@ BREAKS = " \t\n\"'@><=;|&(:"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "w"
     for path, text in {
-        "mlbuild.toml": "[workspace]\n",
+        "mlbuild.toml": '[workspace]\n[executors.gpubox]\nkind = "ssh"\n',
         "models/BUILD.ml": 'filegroup(name = "lenet")\nfilegroup(name = "lenet_eval")\n',
         "models/old/BUILD.ml": 'filegroup(\n    name = "mlp",\n)\n',
         "data/BUILD.ml": 'filegroup(name = "a b")\n',
@@ -54,6 +54,8 @@ def offers(root: Path, capsys: pytest.CaptureFixture[str]) -> Offers:
         (["query", "-o", "min"], ["minrank"]),
         (["query", "--output=min"], ["--output=minrank"]),
         (["--color", "al"], ["always"]),
+        (["build", "--executor", "gpu"], ["gpubox"]),
+        (["jobs", "--executor=s"], ["--executor=sandbox"]),
         (["--color", "always", "que"], ["query"]),
         (["-C", "models", "que"], ["query"]),
         (["query", "some"], ["some", "somepath"]),

@@ -368,6 +368,22 @@ def test_configs_are_chosen_by_file_variable_or_flag(root: Path, written: str) -
     assert loaded(root, build__config="").configs == ()
 
 
+def test_an_executor_may_be_stood_in_for_only_where_that_is_said(root: Path) -> None:
+    table = f'{HEAD}[executors.gpubox]\nkind = "ssh"\nhost = "gpu1"\n'
+    (root / "mlbuild.toml").write_text(table)
+    strict = loaded(root).executors["gpubox"]
+    (root / "mlbuild.toml").write_text(f"{table}fallback = true\n")
+    lenient = loaded(root).executors["gpubox"]
+
+    wrong = refused(root, f'{table}fallback = "local"\n')
+
+    assert (strict.fallback, lenient.fallback) == (False, True)
+    assert strict.options == lenient.options == {"host": "gpu1"}
+    assert "takes `true` or `false`, not the text" in wrong.message
+    assert wrong.span is not None
+    assert wrong.span.line == 6
+
+
 def test_an_unknown_config_is_named_with_the_near_one(root: Path) -> None:
     (root / "mlbuild.toml").write_text(HEAD + NAMED)
 

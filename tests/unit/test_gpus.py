@@ -11,7 +11,7 @@ from mlbuild.core.gpus import GpuWish, either, joined, parse_wish, parse_wishes
 from mlbuild.errors import InputError, Interrupted
 from mlbuild.exec.base import Gpu
 from mlbuild.exec.gpus import Gpus, Offer, nodes, offers
-from mlbuild.exec.leases import lent
+from mlbuild.exec.leases import Lent, lent
 from mlbuild.exec.numerics import class_of, cpu_class, flags_in, numerics
 from mlbuild.slots import Slots
 from mlbuild.store.disk import DiskStore, open_store
@@ -144,20 +144,20 @@ def test_a_gpu_is_lent_to_one_build_at_a_time(tmp_path: Path) -> None:
     found = Gpus(fake_driver(tmp_path, ROWS)).found
     waits: list[str] = []
 
-    def borrow(wishes: str, store: DiskStore, who: str) -> AbstractContextManager[tuple[Gpu, ...]]:
+    def borrow(wishes: str, store: DiskStore, who: str) -> AbstractContextManager[Lent]:
         offered = offers(parse_wishes(wishes), found)
         return lent(offered, lock=store.key_lock, borrower=who, on_wait=give_up(waits))
 
     with open_store(str(tmp_path / "s")) as one, open_store(str(tmp_path / "s")) as two:
         with borrow("1", one, "a") as first:
             with borrow("1", two, "b") as other:
-                assert (first, other) == ((found[0],), (found[1],))
+                assert (first.gpus, other.gpus) == ((found[0],), (found[1],))
                 with pytest.raises(Interrupted):
                     borrow("1", one, "c").__enter__()
             with pytest.raises(Interrupted):
                 borrow("2", two, "d").__enter__()
         with borrow("2", two, "e") as both:
-            assert both == found
+            assert both.gpus == found
 
     assert waits == ["a, b", "a"]
 
@@ -169,7 +169,7 @@ def test_a_free_gpu_that_is_liked_less_is_taken_before_one_that_is_lent(tmp_path
 
     with open_store(str(tmp_path / "s")) as store:
 
-        def borrow(who: str) -> AbstractContextManager[tuple[Gpu, ...]]:
+        def borrow(who: str) -> AbstractContextManager[Lent]:
             return lent(offered, lock=store.key_lock, borrower=who, on_wait=give_up(waits))
 
         with borrow("a") as first, borrow("b") as second, pytest.raises(Interrupted):
@@ -177,7 +177,7 @@ def test_a_free_gpu_that_is_liked_less_is_taken_before_one_that_is_lent(tmp_path
         with borrow("d") as third:
             pass
 
-    assert (first, second, third) == ((found[0],), (found[1],), (found[0],))
+    assert (first.gpus, second.gpus, third.gpus) == ((found[0],), (found[1],), (found[0],))
     assert waits == ["a, b"]
 
 
@@ -189,7 +189,7 @@ def test_what_was_held_of_a_wish_that_is_not_free_goes_back_at_once(tmp_path: Pa
         taken = store.key_lock("gpu-GPU-bbb")
         assert taken.try_acquire()
         with lent(offered, lock=store.key_lock, borrower="a", on_wait=give_up([])) as one:
-            assert one == found[:1]
+            assert one.gpus == found[:1]
             assert not store.key_lock("gpu-GPU-aaa").try_acquire()
         assert store.key_lock("gpu-GPU-aaa").try_acquire()
 
@@ -208,7 +208,7 @@ def test_a_gpu_is_lent_to_one_user_of_the_host_at_a_time(tmp_path: Path) -> None
     driver_files(tmp_path / "told", "GPU-aaa", "GPU-bbb")
     waits: list[str] = []
 
-    def borrow(wishes: str, store: DiskStore) -> AbstractContextManager[tuple[Gpu, ...]]:
+    def borrow(wishes: str, store: DiskStore) -> AbstractContextManager[Lent]:
         offered, wait = offers(parse_wishes(wishes), found), give_up(waits)
         return lent(offered, lock=store.key_lock, borrower="a", on_wait=wait, told=told)
 
@@ -217,9 +217,9 @@ def test_a_gpu_is_lent_to_one_user_of_the_host_at_a_time(tmp_path: Path) -> None
             with pytest.raises(Interrupted):
                 borrow("A100", ben).__enter__()
             with borrow("A100, T4", ben) as other:
-                assert (first, other) == (found[:1], found[1:])
+                assert (first.gpus, other.gpus) == (found[:1], found[1:])
         with borrow("2", ben) as both:
-            assert both == found
+            assert both.gpus == found
 
     assert waits == ["another user of the host"]
 

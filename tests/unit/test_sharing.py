@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlbuild.config import Config, load
-from mlbuild.core.redact import redacted
+from mlbuild.core.redact import is_secret, redacted
 from mlbuild.errors import InputError
 from mlbuild.settings import SETTINGS, Value, shown
 from mlbuild.sharing import Sharing, scope_of
@@ -401,3 +401,27 @@ def test_known_secrets_are_hidden_wherever_they_stand() -> None:
 )
 def test_innocent_texts_stay(text: str) -> None:
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HF_TOKEN", "x", True),
+        ("AWS_SECRET_ACCESS_KEY", "x", True),
+        ("WANDB_API_KEY", "x", True),
+        ("KEY", "x", True),
+        ("AWSACCESSKEYID", "x", True),
+        ("SSH_KEY_FILE", "x", True),
+        ("BASIC_AUTH", "x", True),
+        ("HTTPS_PROXY", "http://ana:word@proxy", True),
+        ("HTTPS_PROXY", "http://proxy:3128", False),
+        ("UV_KEYRING_PROVIDER", "disabled", False),
+        ("TOKENIZERS_PARALLELISM", "false", False),
+        ("GIT_AUTHOR_NAME", "Ana", False),
+        ("UV_INDEX_URL", "https://pypi.org/simple", False),
+    ],
+)
+def test_a_variable_is_secret_by_its_name_or_its_value(
+    name: str, value: str, *, secret: bool
+) -> None:
+    assert is_secret(name, value) is secret

@@ -1,7 +1,9 @@
 """What is asked of Slurm, and what its answers mean."""
 
 import json
+import os
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -190,6 +192,41 @@ def test_one_question_answers_for_all_jobs_and_the_last_of_an_order_counts(tmp_p
     assert (second.job, second.waits, second.over) == (8, False, False)
     assert third is None
     assert (tmp_path / "count").read_text() == "asked\n"
+
+
+def test_slurm_that_has_never_answered_is_not_taken_for_one_without_jobs(tmp_path: Path) -> None:
+    program(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    queue = Queue(Commands({"PATH": f"{tmp_path}:/usr/bin:/bin"}, host="h"), place="here")
+
+    for _ in range(2):  # the second time it is too early to ask again
+        with pytest.raises(SharedTrouble, match="Unable to contact"):
+            queue.entry("aa")
+
+
+def test_nobody_waits_for_an_answer_of_slurm_who_has_an_older_one(tmp_path: Path) -> None:
+    row = "7|RUNNING|main|1:00|0:30||None|mlbuild here aa"
+    gate = tmp_path / "gate"
+    program(tmp_path, "squeue", f"cat {gate}")
+    gate.write_text(row + "\n")
+    queue = Queue(Commands({"PATH": f"{tmp_path}:/usr/bin:/bin"}, host="h"), place="here")
+    assert queue.entry("aa") is not None
+    gate.unlink()
+    os.mkfifo(gate)  # the next question has no answer until somebody writes it
+
+    queue.look_again()
+    before = queue.entry("aa")
+    with gate.open("w") as answer:
+        answer.write(row.replace("RUNNING", "COMPLETED") + "\n")
+
+    assert before is not None
+    assert before.state == "RUNNING"
+    for _ in range(1000):
+        after = queue.entry("aa")
+        assert after is not None
+        if after.over:
+            break
+        time.sleep(0.01)
+    assert after.over
 
 
 def test_a_job_that_slurm_has_just_taken_is_known_before_it_is_asked_again(tmp_path: Path) -> None:

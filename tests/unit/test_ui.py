@@ -24,6 +24,7 @@ from mlbuild.core.event import (
     BuildStarted,
     Event,
     Failure,
+    GpuAwaited,
     Hashing,
     PlanReady,
     Warned,
@@ -402,6 +403,31 @@ def test_what_ran_is_told_and_what_was_cached_is_not() -> None:
     assert cached == []
 
 
+def test_what_ran_elsewhere_is_told_with_the_executor_that_ran_it() -> None:
+    narrator = Narrator(PLAIN)
+    narrator.lines(BuildStarted("id", ("//...",), 2, "gpubox"))
+
+    there = narrator.lines(finished(executor="gpubox"))
+    here = narrator.lines(finished(executor="sandbox"))
+    broken = narrator.lines(failed())
+
+    assert there == ["//a:b  train  ran on gpubox in 12.4s"]
+    assert here == ["//a:b  train  ran in 12.4s"]
+    assert broken[-1] == "  again: mlbuild //a:b --executor gpubox"
+
+
+def test_what_many_wait_for_in_a_queue_is_told_once() -> None:
+    narrator = Narrator(PLAIN)
+
+    queued = [
+        narrator.lines(GpuAwaited(one, one, "Slurm: Priority", "")) for one in ("//:a", "//:b")
+    ]
+    lent = [narrator.lines(GpuAwaited(one, one, "1 GPU", "//:c")) for one in ("//:a", "//:b")]
+
+    assert queued == [["//:a  waits for Slurm: Priority"], []]
+    assert len([*lent[0], *lent[1]]) == 2
+
+
 def test_warnings_are_told_once() -> None:
     narrator = Narrator(PLAIN)
 
@@ -553,6 +579,21 @@ def test_a_quick_build_is_written_without_drawing() -> None:
     reader.close()
 
     assert stream.getvalue() == "//a:b  train  ran in 12.4s\n"
+
+
+def test_what_waits_says_for_what_and_what_runs_elsewhere_says_where() -> None:
+    stream, clock = Screen(), Clock()
+    reader = Live(Out(stream), terminal=Terminal(live=True, color=False, columns=80), clock=clock)
+    reader(BuildStarted("id", ("//...",), 2, "gpubox"))
+    reader(ActionStarted("//a:b", "//a:b", "train", "k", ""))
+    reader(GpuAwaited("//a:c", "//a:c", "1 A100 GPU", "//a:d (process 7)"))
+
+    clock.now = 2.0
+    reader.draw()
+    reader.close()
+
+    assert "//a:b  train on gpubox  2.0s" in stream.getvalue()
+    assert "//a:c  waits for 1 A100 GPU  2.0s" in stream.getvalue()
 
 
 SHOW = """

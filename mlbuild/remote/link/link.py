@@ -1,10 +1,12 @@
 """Link: a connection to the agent of another machine, through the pipes of a process of ours."""
 
 import os
+import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from time import monotonic
 from typing import Any
 
 from mlbuild.errors import HostError
@@ -17,6 +19,9 @@ from mlbuild.shared.base import Object, SharedTrouble
 
 OLDEST = "3.11"
 STARTS_WITHIN = 60.0  # seconds that a host has to start our program once it has let us in
+_INSTALLS_WITHIN = 600.0  # likewise to install it, which may take pip
+_SILENCE = 300.0  # seconds without a byte after which nobody waits for an answer any more
+_FAREWELL = 3.0  # seconds that who writes a question has to end that
 
 Frame = tuple[dict[str, Any], bytes]
 
@@ -39,6 +44,7 @@ class Link:
         end: Callable[[], None] = lambda: None,
     ) -> None:
         self.where = where
+        os.set_blocking(orders, False)
         self._orders = orders
         self._answers = answers
         self._why = why
@@ -49,6 +55,7 @@ class Link:
         self._ear: Thread | None = None  # hears all answers, once there are questions
         self._cut: HostError | None = None
         self._open = Lock()  # free until somebody closes it
+        self._heard = 0.0  # when bytes came last, by the clock of `monotonic`
         self.written = 0  # objects that it has carried
 
     def greet(self) -> None:
@@ -57,7 +64,7 @@ class Link:
         Raises HostError where that cannot be.
         """
         self._begin()
-        hello = self._next()
+        hello = self._next(STARTS_WITHIN)
         if hello.get("old"):
             raise HostError(
                 f"`{self.where}` has Python {hello.get('python')}, and the runner needs {OLDEST}",
@@ -65,9 +72,8 @@ class Link:
             )
         if not hello.get("have"):
             content, packages = baggage.packed(str(hello.get("kind")))
-            with suppress(BrokenPipeError):
-                say(self._orders, {"packages": packages}, content)
-        ready = self._next()
+            self._write({"packages": packages}, content)
+        ready = self._next(_INSTALLS_WITHIN)
         if ready.get("full"):
             raise full_disk(self.where)
         if failed := ready.get("failed"):
@@ -92,7 +98,12 @@ class Link:
             self._cut = type(why)(f"{why.message}{said}", hints=why.hints)
         raise self._cut
 
-    def _next(self) -> dict[str, Any]:
+    def _next(self, seconds: float) -> dict[str, Any]:
+        """Return the next words, which must begin within so many seconds."""
+        ear = select.poll()
+        ear.register(self._answers, select.POLLIN)
+        if not ear.poll(seconds * 1000):
+            raise self._silent()
         return self._hear()[0]
 
     def ask(
@@ -105,7 +116,7 @@ class Link:
         answers: SimpleQueue[Frame | None] = SimpleQueue()
         number = self._say(question, words, content, answers)
         try:
-            frame = answers.get()
+            frame = self._awaited(answers)
         finally:
             self._waiting.pop(number, None)
         if frame is None:
@@ -122,6 +133,21 @@ class Link:
             message, hints = str(found["error"]), tuple(map(str, found["hints"]))
             raise HostError(f"`{self.where}`: {message}", hints=hints)
         return found, answer
+
+    def _awaited(self, answers: "SimpleQueue[Frame | None]") -> Frame | None:
+        """Return an answer, None for the end of all; raise Cut where nobody says anything more."""
+        since = monotonic()
+        while True:
+            left = max(since, self._heard) + _SILENCE - monotonic()
+            if left <= 0:
+                raise self._silent()
+            with suppress(Empty):
+                return answers.get(timeout=left)
+
+    def _silent(self) -> HostError:
+        """Give up somebody who has not said anything for long."""
+        self._cut = self._cut or Cut(f"`{self.where}` does not answer any more")
+        return self._cut
 
     def tell(self, question: str, words: Mapping[str, Any]) -> None:
         """Ask without waiting for the answer; it is done before what is asked later.
@@ -147,9 +173,17 @@ class Link:
             if self._ear is None:
                 self._ear = Thread(target=self._listen, name=f"ear of {self.where}", daemon=True)
                 self._ear.start()
-            with suppress(BrokenPipeError):  # the ear hears why
-                say(self._orders, {**words, "ask": question, "number": self._asked}, content)
+            self._write({**words, "ask": question, "number": self._asked}, content)
             return self._asked
+
+    def _write(self, words: Mapping[str, Any], content: bytes) -> None:
+        """Send a frame; raise Cut where nobody reads it."""
+        try:
+            say(self._orders, words, content, within=_SILENCE)
+        except BrokenPipeError:  # who hears the answers hears why
+            return
+        except TimeoutError as error:
+            raise self._silent() from error
 
     def _listen(self) -> None:
         """Give each answer to who waits for it, until there are no more."""
@@ -168,14 +202,19 @@ class Link:
         if self._cut is not None:
             raise self._cut
         try:
-            frame = hear(self._answers)
+            frame = hear(self._answers, at_each=self._note)
         except OSError:
             frame = None
         except ValueError as error:
             raise self._strange(error) from error
         if frame is None:
             raise self._ended()
+        self._note()
         return frame
+
+    def _note(self) -> None:
+        """Note that somebody speaks."""
+        self._heard = monotonic()
 
     @property
     def is_over(self) -> bool:
@@ -199,8 +238,16 @@ class Link:
             return
         if self._cut is None:
             self._cut = Cut(f"the connection to `{self.where}` is closed")
-        self._leave_orders()
+        # Who writes a question has the door. A number that it writes to may be that of another
+        # file as soon as it is closed; and its end is certain once nobody reads at the other side.
+        is_free = self._door.acquire(timeout=_FAREWELL)
+        if is_free:
+            self._leave_orders()
         self._end()
+        if not is_free:
+            self._door.acquire()
+            self._leave_orders()
+        self._door.release()
         if self._ear is not None:
             self._ear.join()  # there are no more answers
         self._leave_answers()

@@ -10,8 +10,10 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from typing import Any, NoReturn
 
 from mlbuild.config import process_environment
@@ -26,9 +28,11 @@ from mlbuild.remote.machine.starter import Starter, bucket_of, starter_of
 from mlbuild.remote.machine.survey import rows
 from mlbuild.remote.machine.vigil import Answer, Vigil
 from mlbuild.remote.state import State
-from mlbuild.shared.base import SharedTrouble
+from mlbuild.shared.base import Bucket, SharedTrouble
 from mlbuild.store import files
 
+_LETS_GO = 1.0  # seconds that a runner may hold its right when its end is told
+_BLINK = 0.003  # seconds between two looks at that
 _NO_ROOM: Answer = ({"trouble": "full", "message": "its disk is full", "cure": ""}, b"")
 
 
@@ -51,6 +55,7 @@ class Agent:
         self._site = site
         self._answers = answers
         self._starters: dict[str, Starter] = {}
+        self._buckets: dict[str, Bucket] = {}  # by URL
         self._vigil = Vigil(site)
         self._asked: Mapping[str, Callable[[dict[str, Any], bytes], Answer]] = {
             "facts": self._facts,
@@ -115,8 +120,7 @@ class Agent:
         return {"facts": self._site.facts().as_dict()}, b""
 
     def _gpus(self, _words: dict[str, Any], _: bytes) -> Answer:
-        found = self._site.gpus.found
-        return {"gpus": [[g.uuid, g.name, g.driver, g.memory, g.cuda] for g in found]}, b""
+        return {"gpus": [astuple(gpu) for gpu in self._site.gpus.found]}, b""
 
     def _insides(self, _words: dict[str, Any], _: bytes) -> Answer:
         sandbox = Bubblewrap(os.path.join(self._site.root, "sandbox"))
@@ -162,7 +166,7 @@ class Agent:
         Where trees are missing that it needs, nothing is started: the answer names them.
         """
         id_, starter = words["id"], self._starter(words)
-        control = Control(bucket_of(words, self._site))
+        control = self._control(words)
         if _is_there(id_, control, starter):
             return {"there": True, "lacks": []}, b""
         trees = [Digest(hash_, size) for hash_, size in words["trees"]]
@@ -170,7 +174,7 @@ class Agent:
             return {"there": False, "lacks": [[tree.hash, tree.size] for tree in lacks]}, b""
         if files.fullness(self._site.root):
             return _NO_ROOM  # before it is tried: a runner could not even tell
-        lock = None if starter.alive(id_) else self._site.take(id_)
+        lock = self._right(id_, control, starter)
         if lock is None:
             return {"there": True, "lacks": []}, b""
         try:
@@ -183,8 +187,25 @@ class Agent:
             os.close(lock)
         return {"there": False, "lacks": []}, b""
 
+    def _right(self, id_: str, control: Control, starter: Starter) -> int | None:
+        """Return the right to run an order; None where it runs, or will.
+
+        One that has told its end, which nobody wants again, has the right for a moment yet; and
+        others take it for a moment to see whether they can.
+        """
+        until = time.monotonic() + _LETS_GO
+        while time.monotonic() < until:
+            lock = None if starter.alive(id_) else self._site.take(id_)
+            if lock is not None:
+                return lock
+            state = control.state(id_)
+            if state is not None and not starter.seen(id_, state).over:
+                return None
+            time.sleep(_BLINK)
+        raise SharedTrouble("slow", "its last run is over and has not ended", cure="try it again")
+
     def _take(self, words: dict[str, Any], _: bytes) -> Answer:
-        Control(bucket_of(words, self._site)).take(words["id"])
+        self._control(words).take(words["id"])
         return {}, b""
 
     def _alive(self, words: dict[str, Any], _: bytes) -> Answer:
@@ -192,17 +213,29 @@ class Agent:
 
     def _states(self, words: dict[str, Any], _: bytes) -> Answer:
         """Say how far orders are; without `ids`, all that there are."""
-        control = Control(bucket_of(words, self._site))
+        control = self._control(words)
         ids = words["ids"] or sorted(control.ids())
         return {"rows": [*rows(ids, control, self._starter(words))]}, b""
 
     def _cancel(self, words: dict[str, Any], _: bytes) -> Answer:
-        Control(bucket_of(words, self._site)).cancel(words["id"])
+        self._control(words).cancel(words["id"])
         self._starter(words).cancel(words["id"])
         return {}, b""
 
     def _engine(self, words: dict[str, Any], _: bytes) -> Answer:
         return dict(self._starter(words).engine()), b""
+
+    def _control(self, words: dict[str, Any]) -> Control:
+        """Return the objects of runs in the bucket that a submitter means, opened once.
+
+        A fork of ours opens its own: no connection is for two.
+        """
+        store = words["store"]
+        if not store:
+            return Control(self._site.bucket())
+        if store not in self._buckets:
+            self._buckets[store] = bucket_of(words, self._site)
+        return Control(self._buckets[store])
 
     def _starter(self, words: dict[str, Any]) -> Starter:
         """Return what starts runners for a submitter; one for all its questions."""

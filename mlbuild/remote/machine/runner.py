@@ -9,23 +9,23 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import astuple, replace
 from functools import partial
-from typing import Any
+from time import monotonic
 
-from mlbuild import __version__
 from mlbuild.core.digest import Digest
 from mlbuild.core.gpus import either, parse_wishes
 from mlbuild.errors import HostError, InputError, Interrupted, MlbuildError
+from mlbuild.exec import cgroup
 from mlbuild.exec.base import Execution, Gpu, Job, Patient, Staged, Tool
 from mlbuild.exec.bubblewrap import Bubblewrap
 from mlbuild.exec.choice import Choice
-from mlbuild.exec.host import platform_id
-from mlbuild.exec.leases import LENT_TO, lent
-from mlbuild.exec.numerics import cpu_class
+from mlbuild.exec.leases import LENT_TO, Lent, lent
 from mlbuild.exec.process import Process
+from mlbuild.exec.strays import end_lost
 from mlbuild.remote.control import Control
 from mlbuild.remote.freight import Freight
+from mlbuild.remote.machine.fitness import check
 from mlbuild.remote.machine.lot import Lot
 from mlbuild.remote.machine.report import Report
 from mlbuild.remote.machine.site import Site
@@ -34,11 +34,13 @@ from mlbuild.remote.machine.tools import carried, fitting, travels
 from mlbuild.remote.order import Order, Wanted, decode
 from mlbuild.remote.outage import Outage, bucket_troubles, full_disk
 from mlbuild.remote.outputs import open_up, scan
-from mlbuild.remote.state import Fault
-from mlbuild.remote.terms import Terms
+from mlbuild.remote.state import ENDED, Fault
+from mlbuild.remote.terms import PROCESS, Terms
 from mlbuild.store import files
 from mlbuild.store.disk import DiskStore
+from mlbuild.store.private import is_lost, rooms
 
+_AGAIN = 5.0  # seconds between two looks for what killed runners left
 FAREWELL = 20.0  # seconds that a command has to save what it knows when its machine is taken away
 
 
@@ -77,7 +79,7 @@ def run_order(
         with bucket_troubles(site.host):
             report.begin(order)
             report.note(job=lot.job if lot else "")
-            _check(order, site)
+            check(order, site)
             with site.open() as store:
                 what = _Run(
                     *(order, site, store, report), terms=terms, caller_env=caller_env, lot=lot
@@ -109,43 +111,6 @@ def _order(id_: str, control: Control) -> Order:
     return decode(content)
 
 
-def _check(order: Order, site: Site) -> None:
-    """Make sure that this machine is one that gives the same result, and has room for it."""
-    host = site.host
-    if order.mlbuild != __version__:
-        older = host if _numbers(__version__) < _numbers(order.mlbuild) else "your machine"
-        raise HostError(
-            f"`{host}` has mlbuild {__version__}, and this build is of {order.mlbuild}",
-            hints=(f"upgrade mlbuild on {older}",),
-        )
-    ours = platform_id()
-    whole = not order.run.root  # an image brings its own distribution and C library
-    if ours != order.platform and (
-        whole or ours.partition("/")[0] != order.platform.partition("/")[0]
-    ):
-        raise HostError(
-            f"`{host}` is {ours}, and this build is for {order.platform}: "
-            "results would not be the same",
-            hints=("give the target a container_environment, or use a machine that is alike",),
-        )
-    if order.numerics and order.numerics != cpu_class():
-        raise HostError(
-            f"`{host}` computes as {cpu_class()}, and `{order.action.owner}` must repeat to the "
-            f"last bit what {order.numerics} gives",
-            hints=("build it with a machine of the same class",),
-        )
-    owner, room = order.action.owner, site.room()
-    # More CPUs than there are only take longer: who submits has said so where it is too many.
-    if lack := replace(room, cpus=0).lack(order.run):
-        raise HostError(f"`{owner}` {lack}")
-    if shortage := room.shortage(order.run):  # which may be over soon
-        raise Outage(f"`{owner}` {shortage}", hints=full_disk(host).hints)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
 def _fault(error: MlbuildError, root: str) -> Fault:
     kind = "outage" if isinstance(error, Outage) or files.fullness(root) else "host"
     if isinstance(error, InputError):
@@ -174,6 +139,7 @@ class _Run:
         self._terms = terms
         self._caller_env = caller_env
         self._lot = lot
+        self._ended_lost = 0.0  # when that was last seen to
 
     def go(self, id_: str, freight: Freight, control: Control) -> None:
         """Do everything; tell the state at the end."""
@@ -188,8 +154,8 @@ class _Run:
             if order.checkpoint:
                 checkpoint = store.checkpoint(order.key or id_)
                 report.note(resumed=bool(os.listdir(checkpoint)))
-            with self._lent() as gpus:
-                execution = self._executed(
+            with self._lent() as loan:
+                execution = self._measured(
                     executor,
                     Job(
                         order.action,
@@ -202,8 +168,9 @@ class _Run:
                         report.log,
                         checkpoint,
                         self._downloads() if order.run.network else "",
-                        turn=self._turn(gpus),
-                        gpus=gpus,
+                        turn=self._turn(loan.gpus),
+                        gpus=loan.gpus,
+                        locks=loan.locks,
                     ),
                 )
             if report.preempted and execution.interrupted:
@@ -284,7 +251,13 @@ class _Run:
     def _executor(self) -> Patient:
         """Return what runs the command; a plain process only where that was asked for."""
         inside = self._terms.inside
-        if inside == "process":
+        if inside == PROCESS:
+            if not self._order.plain:
+                raise HostError(
+                    f"`{self._order.action.owner}` was sent to run in a sandbox or a container: "
+                    "what a plain process makes would be taken for what they make",
+                    hints=('its sender may allow it: `inside = "process"` of its executor',),
+                )
             return Process()
         folder = os.path.join(self._site.root, "sandbox")
         sandbox = Bubblewrap(folder)
@@ -292,6 +265,15 @@ class _Run:
             return sandbox
         environ = self._site.environ
         return Choice(sandbox, folder=folder, environ=environ, insist=inside == "docker")
+
+    def _measured(self, executor: Patient, job: Job) -> Execution:
+        """Run the command, and see whether an engine's limit on memory ended it."""
+        kills = cgroup.kills_here()
+        done = self._executed(executor, job)
+        # An engine gives each job a group: what the kernel killed in it was the command's.
+        if self._lot is not None and done.exit_code != 0 and cgroup.kills_here() > kills:
+            return replace(done, out_of_memory=True)
+        return done
 
     def _executed(self, executor: Patient, job: Job) -> Execution:
         """Run the command; where that cannot be, see whether that is for want of a sandbox."""
@@ -313,21 +295,22 @@ class _Run:
             ) from error
 
     @contextmanager
-    def _lent(self) -> Iterator[tuple[Gpu, ...]]:
+    def _lent(self) -> Iterator[Lent]:
         """Hold what the command needs of this machine; yield its GPUs."""
+        self._end_lost()
         if self._lot is not None:
-            yield self._lot.gpus if self._order.run.gpus else ()
+            yield Lent(self._lot.gpus if self._order.run.gpus else ())
             return
         # In this order: who waits for a GPU keeps nobody waiting who needs none.
-        with self._gpus() as gpus, self._slots().held(self._order.run.cpus, self._wait):
-            yield gpus
+        with self._gpus() as loan, self._slots().held(self._order.run.cpus, self._wait):
+            yield loan
 
     @contextmanager
-    def _gpus(self) -> Iterator[tuple[Gpu, ...]]:
+    def _gpus(self) -> Iterator[Lent]:
         """Hold the GPUs that the command needs, which nobody else has meanwhile."""
         run, owner = self._order.run, self._order.action.owner
         if not run.gpus:
-            yield ()
+            yield Lent()
             return
         wishes, alike = parse_wishes(run.gpus), run.determinism == "bitwise"
         gpus = self._site.gpus
@@ -338,9 +321,23 @@ class _Run:
             gpus.offers(wishes, alike=alike),
             lock=self._store.key_lock,
             borrower=f"{owner} (process {os.getpid()})",
-            on_wait=lambda holders: self._wait(either(wishes) + LENT_TO + holders),
+            on_wait=lambda holders: self._wait_for_gpus(either(wishes) + LENT_TO + holders),
         ) as found:
             yield found
+
+    def _wait_for_gpus(self, what: str) -> None:
+        self._wait(what)
+        if monotonic() - self._ended_lost > _AGAIN:
+            self._end_lost()  # who has them may have lost its runner just now
+
+    def _end_lost(self) -> None:
+        """End what plain processes left whose runner was killed, where it could be in the way."""
+        run = self._order.run
+        if not (run.gpus or (self._order.checkpoint and self._order.plain)):
+            return
+        if not end_lost(rooms(self._site.root), is_lost=partial(is_lost, self._site.root)):
+            raise Outage(f"what a killed runner left on `{self._site.host}` does not end")
+        self._ended_lost = monotonic()
 
     def _wait(self, what: str) -> None:
         if self._report.preempted:
@@ -352,7 +349,7 @@ class _Run:
     @contextmanager
     def _turn(self, gpus: tuple[Gpu, ...]) -> Iterator[None]:
         """Tell that the command runs."""
-        lent_to_it = tuple((gpu.uuid, gpu.name, gpu.driver, gpu.memory, gpu.cuda) for gpu in gpus)
+        lent_to_it = tuple(astuple(gpu) for gpu in gpus)
         self._report.phase("running", waits="", gpus=lent_to_it)
         yield
 
@@ -369,9 +366,7 @@ class _Run:
         tree, odd = scan(execution.out)
         with bucket_troubles(self._site.host):
             digest = freight.send(tree, execution.out)
-        said: dict[str, Any] = asdict(replace(execution, out="", gpus=()))
-        said.pop("out")
-        said.pop("gpus")
+        said = {name: getattr(execution, name) for name in ENDED}
         self._report.end("ended", ended=said, tree=(digest.hash, digest.size), odd=odd)
 
 

@@ -15,6 +15,7 @@ from mlbuild.exec.host import platform_id
 from mlbuild.exec.numerics import cpu_class
 from mlbuild.exec.room import Room, free
 from mlbuild.exec.toolchain import Toolchain
+from mlbuild.remote.control import JOBS
 from mlbuild.remote.facts import Facts
 from mlbuild.shared.base import Bucket, SharedTrouble
 from mlbuild.shared.folder import FolderBucket
@@ -129,12 +130,33 @@ class Site:
         return True
 
     def sweep(self) -> None:
-        """Remove what has lain in the bucket for a week; looks at most once a day."""
+        """Remove what has lain in the bucket for a week; looks at most once a day.
+
+        All of a job stays while some of it is renewed, however long it runs.
+        """
         bucket = self.bucket()
         with suppress(OSError, SharedTrouble):
             if self._is_due("swept"):
-                now = time.time_ns() / 1e9
-                bucket.remove([one.name for one in bucket.names("") if now - one.modified > KEPT])
+                oldest = time.time_ns() / 1e9 - KEPT
+                found = [*bucket.names("")]
+                young = {_whole(one.name) for one in found if one.modified >= oldest}
+                bucket.remove([one.name for one in found if _whole(one.name) not in young])
+                _remove_empty(f"{self.root}/remote/{JOBS}", oldest)
+
+
+def _whole(name: str) -> str:
+    """Return what an object is a part of: a job, or only itself."""
+    parts = name.split("/")
+    return "/".join(parts[:2]) if parts[0] == JOBS else name
+
+
+def _remove_empty(place: str, oldest: float) -> None:
+    """Remove the folders in a folder that have been empty since a moment."""
+    with os.scandir(place) as folders:
+        for one in folders:
+            if one.stat(follow_symlinks=False).st_mtime < oldest:
+                with suppress(OSError):  # it is not empty
+                    os.rmdir(one.path)
 
 
 def site_of(root: str, environ: Mapping[str, str]) -> Site:

@@ -125,6 +125,7 @@ class Fork:
                 pause=FAR_LOOK if words["store"] else LOOK,
                 ring=self._ring,
             )
+            os.close(lock)
             with self._site.open() as store:
                 self._site.collect(store)
             code = 0

@@ -67,6 +67,10 @@ class Reapi:
         found: str = getattr(self._last, "name", self._server.name)
         return found
 
+    def reach(self) -> None:
+        """Connect; raise Outage where the server cannot be reached, else HostError."""
+        self._opened()
+
     def gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs that the settings say that the workers have."""
         return self._server.gpus

@@ -5,12 +5,11 @@ It has the places that a sandbox of this host has: `/work` with the inputs, `/ou
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from mlbuild.core.redact import redacted
+from mlbuild.core.redact import is_secret
 from mlbuild.errors import HostError
 from mlbuild.exec import view
 from mlbuild.exec.base import Job
@@ -30,7 +29,6 @@ from mlbuild.shared import reapi_messages as wire
 OUT, CHECKPOINT = "out", "checkpoint"
 _SCRIPT = "mlbuild-enter"
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_SECRET = re.compile(r"token|secret|passw|credential|auth|(?:^|_)key", re.IGNORECASE)
 _PLATFORM, _COMMAND, _ACTION = map(wire.message, ("Platform", "Command", "Action"))
 _SLACK = 60  # seconds beyond the time of a command before the server itself ends it
 
@@ -145,7 +143,7 @@ def _scene(job: Job, server: Server, image: Root | None, *, tops: tuple[str, ...
 def _caller_env(job: Job) -> Mapping[str, str]:
     """Return the caller's variables; refuse to send secrets: a server keeps what it is sent."""
     for name, value in job.caller_env.items():
-        if _SECRET.search(name) or redacted(f"{name}={value}") != f"{name}={value}":
+        if is_secret(name, value):
             raise HostError(
                 f"`{job.action.owner}` gets your variable `{name}`, which holds a secret, and a "
                 "Remote Execution server keeps all that it is sent",

@@ -9,6 +9,7 @@ from mlbuild.remote.check import links as links_there
 from mlbuild.remote.elsewhere import Elsewhere
 from mlbuild.remote.slurm.pools import Pool
 
+UP = "is UP"  # in what `scontrol ping` says of a controller that answers
 # What the machine that hands in jobs has says nothing of the nodes that run them.
 _ITS_OWN = frozenset({"docker", "gpu"})
 
@@ -31,7 +32,7 @@ def links(
     except MlbuildError as error:
         yield Checked("slurm", "bad", error.message, "; ".join(error.hints))
         return
-    up = "is UP" in found["ping"]
+    up = UP in found["ping"]
     yield Checked("slurm", "ok" if up else "bad", f"Slurm {found['version']}: {found['ping']}")
     yield from _nodes(nodes, partition)
 

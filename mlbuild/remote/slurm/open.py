@@ -13,7 +13,8 @@ from mlbuild.remote.elsewhere import Elsewhere, Way
 from mlbuild.remote.jobs.book import book_of
 from mlbuild.remote.link.link import Link
 from mlbuild.remote.options import Options
-from mlbuild.remote.slurm.check import links
+from mlbuild.remote.outage import Outage
+from mlbuild.remote.slurm.check import UP, links
 from mlbuild.remote.slurm.near import Near
 from mlbuild.remote.slurm.pools import Pool, gpus_in, meant, pool_from
 from mlbuild.remote.slurm.wanted import Wanted, wanted_of
@@ -48,6 +49,12 @@ class Slurm(Elsewhere):
         wanted = self._wanted
         spot = meant(found, wanted.spot_partition) if wanted.spot_partition else ()
         return (*meant(found, wanted.partition), *spot)
+
+    def reach(self) -> None:
+        """Connect; raise Outage where Slurm cannot be reached, else HostError."""
+        super().reach()
+        if UP not in (ping := self.engine()["ping"]):
+            raise Outage(f"Slurm takes no jobs now: {ping}", hints=("try `scontrol ping`",))
 
     def gpus(self) -> tuple[Gpu, ...]:
         """Return the GPUs that one job may get; raise HostError where Slurm does not answer."""

@@ -28,8 +28,12 @@ class Pool:
     gpus: tuple[tuple[str, int], ...]  # type, "" for any, and number on each
 
     def __str__(self) -> str:
-        cards = "".join(f", {count} {type_ or 'GPU'}" for type_, count in self.gpus)
-        return f"{self.partition}: {self.nodes} nodes of {self.cpus} CPUs, {self.memory} MiB{cards}"
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        cards = "".join(
+            f", {count} {type_} GPU{'s' * (count > 1)}".replace("  ", " ")
+            for type_, count in self.gpus
+        )
+        return f"{self.partition}: {nodes} of {self.cpus} CPUs, {self.memory} MiB{cards}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, as JSON has them."""

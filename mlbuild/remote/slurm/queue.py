@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, Thread
 
 from mlbuild.errors import HostError
 from mlbuild.remote.slurm.commands import Commands, user
@@ -58,9 +58,15 @@ class Queue:
         self._door = Lock()
         self._found: Mapping[str, Entry] = {}
         self._asked = self._due = float("-inf")  # by the clock of `time.monotonic`
+        self._is_asking = False
+        self._why: SharedTrouble | HostError | None = None  # the last question had no answer
         self._fresh: dict[str, tuple[Entry, float]] = {}
         self._others = ("", float("-inf"))
-        self.trouble = ""  # why the last question had no answer
+
+    @property
+    def trouble(self) -> str:
+        """Why the last question had no answer, "" when it had one."""
+        return self._why.message if self._why is not None else ""
 
     def mark(self, id_: str) -> str:
         """Return the comment that tells the job of an order from others."""
@@ -74,11 +80,11 @@ class Queue:
     def entry(self, id_: str) -> Entry | None:
         """Return the job of an order, the last where there were several; None when none is known.
 
-        While Slurm does not answer, what it said last counts; where it never has, it raises.
+        What Slurm said last counts while it is asked again, which keeps nobody waiting, and while
+        it does not answer; where it never has, this raises.
         """
         with self._door:
-            if time.monotonic() >= self._due:
-                self._ask()
+            self._refresh()
             found = self._found.get(id_)
             if id_ not in self._fresh:
                 return found
@@ -94,19 +100,29 @@ class Queue:
         """Have the next question asked at once."""
         self._due = float("-inf")
 
+    def _refresh(self) -> None:
+        """See to it that what is known is not too old, or is at least being asked for."""
+        if time.monotonic() >= self._due and not self._is_asking:
+            self._is_asking = True
+            if self._asked < 0:
+                self._ask()
+            else:
+                Thread(target=self._ask, name="squeue", daemon=True).start()
+        if self._asked < 0 and self._why is not None:
+            raise self._why
+
     def _ask(self) -> None:
         began = time.monotonic()
         try:
             words = ("squeue", "-h", "-a", "-t", "all", "-u", user(), "-o", _FORMAT)
             self._found = _entries(self._commands.run(*words), self._place)
-            self._asked, self.trouble = began, ""
+            self._asked, self._why = began, None
         except (SharedTrouble, HostError) as trouble:
-            self.trouble = trouble.message
-            if self._asked < 0:
-                raise
+            self._why = trouble
         finally:
             now = time.monotonic()
             self._due = now + max(EVERY, _SHARE * (now - began))
+            self._is_asking = False
 
     def holders(self, partition: str) -> str:
         """Return who has GPUs in a partition, "" when nobody has."""

@@ -10,7 +10,7 @@ from os import makedirs
 from typing import Any
 
 from mlbuild.core.digest import digest_of
-from mlbuild.core.redact import redacted
+from mlbuild.core.redact import is_secret, redacted
 from mlbuild.core.tree import Tree
 from mlbuild.errors import HostError
 from mlbuild.remote.control import Control
@@ -20,24 +20,25 @@ from mlbuild.remote.machine.starter import bucket_of
 from mlbuild.remote.order import Order, decode
 from mlbuild.remote.slurm.commands import Commands
 from mlbuild.remote.slurm.pools import FORMAT, Pool, pools_in
-from mlbuild.remote.slurm.queue import Entry, Queue
+from mlbuild.remote.slurm.queue import OVER, Entry, Queue
 from mlbuild.remote.slurm.request import NOTICE, request_for
 from mlbuild.remote.slurm.wanted import seconds_of, wanted_from
 from mlbuild.remote.state import Fault, State
 from mlbuild.shared.base import SharedTrouble
 
-CLERKS = 2  # commands that hand in jobs at a time
+CLERKS = 4  # commands that hand in jobs at a time
 _SILENT = 1e8  # seconds: Slurm knows better than a beat whether a job lives
 _POOLS = 300.0  # seconds that an answer of `sinfo` is used
 _GRACE: Mapping[str, float] = {"COMPLETED": 20.0, "FAILED": 5.0}  # else _SHORT
 _SHORT = 2.0  # seconds that the last word of a runner may need until it is seen here
+# Ends of which a runner hears no more than that it has to go.
+_KNOWN_BETTER = OVER - {"COMPLETED", "FAILED"}
 _STUBBORN = 12.0  # seconds that a job has to end by itself once it was asked to
 _NEVER = re.compile(
     r"Partition(NodeLimit|TimeLimit|Config)|BadConstraints|Invalid(Account|QOS)|JobLaunchFailure|"
     r"launch_failed_requeued_held|(QOS|Assoc)Max\w*PerJob\w*|\w*Max(Wall|Cpu|Node|Mem|GRES)\w*PerJob"
     r"|job_requeued_in_held_state|AccountNotAllowed|QOSNotAllowed"
 )
-_SECRET = re.compile(r"token|secret|passw|credential|auth|(?:^|_)key", re.IGNORECASE)
 
 
 def slurm_starter(site: Site, options: Mapping[str, Any]) -> "SlurmStarter":
@@ -78,7 +79,7 @@ class SlurmStarter:
         try:
             self._queue.note(id_, self._submitted(words))
             if id_ in self._asked_to_end:
-                self.cancel(id_)
+                self._withdraw(id_)
         except SharedTrouble as trouble:
             cures = (trouble.cure,) if trouble.cure else ()
             self._refused[id_] = Fault("outage", trouble.message, cures)
@@ -123,6 +124,10 @@ class SlurmStarter:
     def cancel(self, id_: str) -> None:
         """Have Slurm forget a job that waits; one that runs hears of it by itself, or is ended."""
         self._asked_to_end.setdefault(id_, time.monotonic())
+        self._clerks.submit(self._withdraw, id_)
+
+    def _withdraw(self, id_: str) -> None:
+        """Have Slurm forget a job while it waits."""
         entry = self._queue.entry(id_)
         if entry is not None and not entry.over and entry.job:
             with suppress(HostError, SharedTrouble):  # it may have begun just now
@@ -259,7 +264,7 @@ class SlurmStarter:
         """Return an end that a runner told of, who knows only that it had to go."""
         if not _is_outage(state):
             return state
-        if entry.state == "CANCELLED":
+        if entry.state in _KNOWN_BETTER:
             return self._ended(id_, state, entry)
         if entry.left and seconds_of(entry.left) <= 2 * NOTICE:
             return self._timed_out(id_, state, entry)
@@ -300,7 +305,7 @@ def _failed(state: State, kind: str, message: str, *hints: str) -> State:
 def _refuse_secrets(variables: Mapping[str, str]) -> None:
     """Raise HostError for a variable that Slurm must not be given: it keeps what it gets."""
     for name, value in variables.items():
-        if _SECRET.search(name) or redacted(f"{name}={value}") != f"{name}={value}":
+        if is_secret(name, value):
             raise HostError(
                 f"the action gets your variable `{name}`, which holds a secret, and Slurm keeps "
                 "all that it is given",

@@ -18,12 +18,13 @@ from mlbuild.core.digest import digest_of
 from mlbuild.errors import HostError, InputError
 from mlbuild.remote.link import baggage, boot
 from mlbuild.remote.link.link import OLDEST, Link
+from mlbuild.remote.link.process import bounded_file, greeted, printed, started
 from mlbuild.remote.outage import Cut
 
 _HOST = re.compile(r"(?!.*@-)(?:ssh://)?(?!-)[A-Za-z0-9_.:@%\[\]-]{1,255}")
 _PERSIST = 60  # seconds that our connection outlives its last use
 _LONGEST = 60  # letters of a folder for sockets: the kernel takes 107 with the name
-_FAREWELL = 3.0  # seconds that ssh has to end once nobody talks with it
+_PATIENCE = 60.0  # seconds that ssh may take for anything but a session
 _NO_PYTHON = 97  # exit code of our own script
 _SSH_FAILED = 255
 _OPTIONS = (
@@ -39,7 +40,6 @@ _FIND = (
     'exec "$one" -I -c "$program" "$digest" "$root"; fi; done; '
     f"exit {_NO_PYTHON}"
 )
-_SAID = 1 << 16  # bytes of what ssh prints: a host may print without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,51 +70,23 @@ class Ssh:
     def connect(self) -> Link:
         """Return a new link; raise Outage where the host cannot be reached, else HostError."""
         sharing = self._shared()
-        said = _bounded_file()
         with self._alone():
             if sharing:
                 self._ensure_master(sharing)
-            link = self._started(sharing, said)
-        try:
-            link.greet()
-        except BaseException:
-            link.close()
-            raise
-        return link
-
-    def _started(self, sharing: tuple[str, ...], said: int) -> Link:
-        argv = [*self._command(*sharing), self._program()]
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env={**self._environ},
-            start_new_session=True,  # Ctrl-C is ours to pass on
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        orders, answers = os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
-        process.stdin.close()
-        process.stdout.close()
-
-        def why() -> HostError:
-            return trouble_of(self._remote.host, process.wait(), _read(said))
-
-        def end() -> None:
-            try:
-                process.wait(_FAREWELL)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            os.close(said)
-
-        return Link(orders, answers, where=self._remote.host, why=why, end=end)
+            host = self._remote.host
+            link = started(
+                [*self._command(*sharing), self._program()],
+                where=host,
+                environ=self._environ,
+                why=lambda code, said: trouble_of(host, code, said),
+            )
+        return greeted(link)
 
     def _program(self) -> str:
         """Return what the login shell of the host is to do: find Python and start our program."""
         best = baggage.own_kind().split("-")[1]
-        words = (self._remote.python, best, boot.one_line(), baggage.digest(), self._remote.root)
+        ours = baggage.digest(f"{self._folder}/baggage")
+        words = (self._remote.python, best, boot.one_line(), ours, self._remote.root)
         return " ".join(("exec", "/bin/sh", "-c", *map(_quoted, (_FIND, "sh", *words))))
 
     def _command(self, *options: str) -> list[str]:
@@ -135,11 +107,16 @@ class Ssh:
                 text=True,
                 errors="replace",
                 env={**self._environ},
+                timeout=_PATIENCE,
                 check=False,
             )
         except FileNotFoundError as error:
             raise HostError(
                 "`ssh` is not installed", hints=("apt-get install openssh-client",)
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise HostError(
+                f"`ssh -G {self._remote.host}` does not end: what does your `~/.ssh/config` run?"
             ) from error
         if done.returncode:
             said = " ".join(done.stderr.split())
@@ -193,7 +170,7 @@ class Ssh:
 
     def _spoken(self, *options: str) -> tuple[int, str]:
         """Run ssh without a command; return its exit code and what it said."""
-        said = _bounded_file()
+        said = bounded_file()
         try:
             done = subprocess.run(
                 self._command(*options),
@@ -202,9 +179,12 @@ class Ssh:
                 stderr=said,
                 env={**self._environ},
                 start_new_session=True,
+                timeout=_PATIENCE,
                 check=False,
             )
-            return done.returncode, _read(said)
+            return done.returncode, printed(said)
+        except subprocess.TimeoutExpired:
+            return _SSH_FAILED, f"it does not let us in within {_PATIENCE:.0f} s"
         finally:
             os.close(said)
 
@@ -255,15 +235,3 @@ def _quoted(word: str) -> str:
     if {"\n", "!", "\\"} & set(word):
         raise InputError(f"`{word!r}` cannot be handed to the shell of another machine")
     return shlex.quote(word)
-
-
-def _bounded_file() -> int:
-    """Return a file of memory that takes _SAID bytes; writing more fails."""
-    fd = os.memfd_create("ssh", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.truncate(fd, _SAID)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
-    return fd
-
-
-def _read(fd: int) -> str:
-    return os.pread(fd, _SAID, 0).rstrip(b"\0").decode("utf-8", "replace")
