@@ -27,7 +27,7 @@ test-affected: $(VENV)/test ## compare affected targets with two clean clones on
 	AFFECTED_COMMITS=200 AFFECTED_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/scenario/test_affected.py -k clean_clones
 
 test-cuts: $(VENV)/test ## cut connections to another host and kill clients 40 times each
-	FAR_CUTS=40 $(BIN)/python -m pytest -q tests/fault/test_far_cuts.py
+	FAR_CUTS=40 $(BIN)/python -m pytest -q -m "long or not long" tests/fault/test_far_cuts.py
 
 # All that has to do with machines elsewhere; `make test` leaves out those marked `long`.
 ELSEWHERE = $(wildcard $(patsubst %,tests/*/test_%.py,*_elsewhere agent book crew_away everywhere executor* far_* hostile_host jobs reapi_* remote* runner slurm* ssh*))

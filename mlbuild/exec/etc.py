@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
+from threading import get_native_id
 
 from blake3 import blake3
 
@@ -80,7 +81,7 @@ def prepare_user(folder: str, uid: int, gid: int) -> str:
                     continue
         except (OSError, UnicodeDecodeError):
             pass
-        fresh = f"{place}/{name}.{os.getpid()}"
+        fresh = f"{place}/{name}.{os.getpid()}-{get_native_id()}"  # threads run jobs too
         with open(fresh, "w", encoding="ascii") as file:
             file.write(content)
         os.chmod(fresh, 0o644)

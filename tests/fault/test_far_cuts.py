@@ -123,6 +123,7 @@ def made(build: Build) -> str:
     return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(place.iterdir()))).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(MANY or 1))
 def test_a_log_and_outputs_arrive_whole_over_many_cuts(
     build: Build, host: ssh.Host, seed: int
@@ -212,6 +213,7 @@ def commands(build: Build) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(MANY or 1))
 def test_a_client_that_is_killed_at_any_moment_finds_its_job(
     build: Build, host: ssh.Host, seed: int

@@ -1,9 +1,11 @@
 """Hosts behind ssh that are in trouble: each is told in one clear line, and none is half used."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,7 +126,7 @@ def test_a_python_that_is_too_old_is_named(
 def test_a_python_may_lie_where_names_have_blanks(build: Build, odd: OddHost) -> None:
     home = odd.folder / "a home"
     (home / "my bin").mkdir(parents=True)
-    (home / "my bin" / "py").symlink_to(shutil.which("python3") or "")
+    (home / "my bin" / "py").symlink_to(os.path.realpath(sys.executable))
     odd.says(f"export HOME='{home}'; exec /bin/sh -c {ORIGINAL}\n")
     led(build, odd.host, 'python = "~/my bin/py"')
 

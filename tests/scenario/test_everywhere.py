@@ -215,7 +215,12 @@ def test_lenet_there_is_the_lenet_of_the_sandbox_whatever_becomes_of_the_client(
 
 @pytest.mark.parametrize(
     "place",
-    [by_ssh, pytest.param(by_slurm, marks=LATER), by_casd, by_buildgrid],
+    [
+        by_ssh,
+        pytest.param(by_slurm, marks=LATER),
+        pytest.param(by_casd, marks=LATER),
+        by_buildgrid,
+    ],
     ids=named,
     indirect=True,
 )
