@@ -15,7 +15,7 @@ demo: $(VENV)/demo ## build everything in examples/lenet and show the result
 test: $(VENV)/test $(VENV)/servers ## install what the tests need and run them all
 	@sh tests/system.sh bubblewrap:bwrap strace:strace e2fsprogs:mkfs.ext4 docker.io:dockerd iptables:iptables docker-registry:docker-registry openssh-server:sshd slurmctld:slurmctld slurmd:slurmd slurm-client:sbatch munge:munged zsh:zsh fish:fish || true
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -q -n 2 tests
+	$(BIN)/python -m pytest -q -n 3 tests
 
 test-differential: $(VENV)/test ## compare 20,000 random programs and expressions with another Starlark
 	DIFFERENTIAL_EXAMPLES=20000 DIFFERENTIAL_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/lang/test_lang_differential.py
@@ -30,7 +30,7 @@ test-cuts: $(VENV)/test ## cut connections to another host and kill clients 40 t
 	FAR_CUTS=40 $(BIN)/python -m pytest -q -m "long or not long" tests/fault/test_far_cuts.py
 
 # All that has to do with machines elsewhere; `make test` leaves out those marked `long`.
-ELSEWHERE = $(wildcard $(patsubst %,tests/*/test_%.py,*_elsewhere agent book crew_away everywhere executor* far_* hostile_host jobs reapi_* remote* runner slurm* ssh*))
+ELSEWHERE = $(wildcard $(patsubst %,tests/*/test_%.py,*_elsewhere agent book crew_away everywhere executor* far_* hostile_host jobs reapi_* remote* runner slurm* ssh* lenet_torch))
 
 test-executors: $(VENV)/test $(VENV)/servers ## every test of ssh, Slurm and REAPI, those included that take long
 	$(BIN)/python -m pytest -q -n 2 -m "long or not long" $(ELSEWHERE)

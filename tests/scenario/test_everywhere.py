@@ -219,7 +219,7 @@ def test_lenet_there_is_the_lenet_of_the_sandbox_whatever_becomes_of_the_client(
         by_ssh,
         pytest.param(by_slurm, marks=LATER),
         pytest.param(by_casd, marks=LATER),
-        by_buildgrid,
+        pytest.param(by_buildgrid, marks=LATER),
     ],
     ids=named,
     indirect=True,

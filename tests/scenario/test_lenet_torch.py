@@ -28,6 +28,7 @@ def wheels() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not wheels(), reason=f"no folder that pip or uv know has {WHEEL}")
 @pytest.mark.skipif(shutil.which("python3.11") is None, reason="there is no Python 3.11")
 def test_lenet_learns_with_torch_and_repeats_to_the_last_bit(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_killed_client_finds_its_job_in_slurm_again(
     assert f"{number} COMPLETED" in told
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_what_runs_in_slurm_and_what_waits_there(
     queued: Build, slurm_cluster: Cluster
 ) -> None:
@@ -153,6 +154,7 @@ def test_ctrl_c_ends_what_runs_in_slurm_and_what_waits_there(
     until(lambda: not {"PENDING", "RUNNING"} & set(states()), "the end of both")
 
 
+@pytest.mark.long
 def test_a_build_says_what_its_job_waits_for_in_slurm(
     queued: Build, slurm_cluster: Cluster
 ) -> None:
@@ -227,6 +229,7 @@ def test_what_slurm_never_has_is_an_error_that_says_so(
     assert said in done.stderr
 
 
+@pytest.mark.long
 def test_a_timeout_beyond_the_limit_of_a_partition_is_refused(
     build: Build, slurm_cluster: Cluster
 ) -> None:
@@ -273,6 +276,7 @@ def test_words_with_a_meaning_for_shells_stay_words(build: Build, slurm_cluster:
     assert not Path("/owned").exists()
 
 
+@pytest.mark.long
 def test_a_secret_of_the_caller_stays_out_of_slurm(queued: Build, slurm_cluster: Cluster) -> None:
     queued.env["MLBUILD_CACHE_TOKEN"] = "s3cr3t-token"  # noqa: S105 - looked for below
     queued.env["HTTPS_PROXY"] = "http://ana:s3cr3t-word@proxy"
@@ -286,6 +290,7 @@ def test_a_secret_of_the_caller_stays_out_of_slurm(queued: Build, slurm_cluster:
     assert not [path for path in kept if b"s3cr3t" in path.read_bytes()]
 
 
+@pytest.mark.long
 def test_jobs_may_be_handed_in_on_a_login_node(
     build: Build, slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -305,6 +310,7 @@ def test_jobs_may_be_handed_in_on_a_login_node(
         assert build.output("up/up.txt") == "ONE\n"
 
 
+@pytest.mark.long
 def test_nodes_may_keep_a_store_of_their_own(
     build: Build, slurm_cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def check_resumed(build: Build, client: Client) -> None:
     assert json.loads(build.run("describe", "//:net", "--json").stdout)["result"]["resumed"]
 
 
+@pytest.mark.long
 def test_a_job_that_slurm_starts_again_resumes_from_its_checkpoint(
     queued: Build, slurm_cluster: Cluster
 ) -> None:
@@ -173,6 +174,7 @@ def test_limits_on_time_are_told_and_outlived(build: Build, slurm_cluster: Clust
     assert slurm_cluster.said("squeue", "-h", *named) == "TIMEOUT"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("resources", ['{"memory": "200MiB"}', "{}"])
 def test_too_much_memory_in_slurm_is_told_as_that(queued: Build, resources: str) -> None:
     queued.file("eat.py", EATER)
